@@ -1,0 +1,113 @@
+//! From the network's outputs at 100 Hz to the shape of one video frame.
+//!
+//! Opening, width and teeth are averaged over the span. Closed lips are not: a closure that touches the span closes
+//! all of it, so that at 25 frames per second each p, b and m has a frame of its own.
+
+use std::ops::Range;
+
+use super::mel::HOP;
+use super::network::Output;
+
+/// What the mouth does during one video frame.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct MouthShape {
+    /// How far the jaw is down: 0 at rest to 1 in a loud "ah". Closed lips have already brought it to 0.
+    pub opening: f32,
+    /// -1 rounded ("oo", "w") to 1 spread ("ee"); 0 at rest.
+    pub width: f32,
+    /// How much the teeth show, 0 to 1; high in sibilants.
+    pub teeth: f32,
+    /// How firmly the lips are pressed together, 0 to 1: p, b and m.
+    pub closed: f32,
+    /// How much is being said, 0 to 1, changing slowly: for a nod or a brow.
+    pub energy: f32,
+}
+
+/// Below this opening the mouth stays at rest; the network is never exactly at zero.
+const REST_OPENING: f32 = 0.05;
+/// Between these the closure's certainty becomes pressed lips.
+const CLOSED: (f32, f32) = (0.35, 0.6);
+/// Between these the speech output lets the mouth move.
+const SPEECH: (f32, f32) = (0.3, 0.65);
+/// Levels under the voice's ceiling (dB) between which a loud syllable opens the mouth further.
+const LEVEL: (f32, f32) = (-24.0, 0.0);
+/// The share of the opening that the level decides.
+const LEVEL_SHARE: f32 = 0.6;
+/// How much of the last 10 ms stays in the slow energy.
+const ENERGY_MEMORY: f32 = 0.97;
+
+/// 10 ms of mouth.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moment {
+    opening: f32,
+    width: f32,
+    teeth: f32,
+    closed: f32,
+    energy: f32,
+}
+
+impl Moment {
+    /// `level`: dB relative to the voice's ceiling.
+    pub(super) fn new(output: Output, level: f32, before: &Moment) -> Self {
+        let speech = ramp(output.speech, SPEECH);
+        let loud = ramp(level, LEVEL);
+        let gain = 1.0 - LEVEL_SHARE + LEVEL_SHARE * loud;
+        let opening = (output.opening - REST_OPENING).max(0.0) / (1.0 - REST_OPENING);
+        Self {
+            opening: speech * gain * opening,
+            width: speech * output.width,
+            teeth: speech * output.teeth,
+            closed: speech * ramp(output.closed, CLOSED),
+            energy: ENERGY_MEMORY * before.energy + (1.0 - ENERGY_MEMORY) * speech * loud,
+        }
+    }
+}
+
+/// The 10 ms frames whose centres lie in the samples `start..end`; at least one.
+pub(super) fn frames_of(start: u64, end: u64) -> Range<u64> {
+    let hop = HOP as u64;
+    let first = start.div_ceil(hop);
+    let last = end.div_ceil(hop);
+    if first < last { first..last } else { start / hop..start / hop + 1 }
+}
+
+/// One shape from at least one moment.
+pub(super) fn of<'a>(moments: impl ExactSizeIterator<Item = &'a Moment>) -> MouthShape {
+    let count = moments.len() as f32;
+    let mut out = MouthShape::default();
+    for moment in moments {
+        out.opening += moment.opening / count;
+        out.width += moment.width / count;
+        out.teeth += moment.teeth / count;
+        out.closed = out.closed.max(moment.closed);
+        out.energy = moment.energy;
+    }
+    out.opening *= 1.0 - out.closed;
+    out
+}
+
+fn ramp(x: f32, (from, to): (f32, f32)) -> f32 {
+    ((x - from) / (to - from)).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_takes_the_frames_centred_in_it_and_never_none() {
+        assert_eq!(frames_of(0, 640), 0..4);
+        assert_eq!(frames_of(640, 1_280), 4..8);
+        assert_eq!(frames_of(641, 700), 4..5);
+        assert_eq!(frames_of(100, 100), 0..1);
+    }
+
+    #[test]
+    fn one_closed_moment_closes_the_whole_span() {
+        let open = Moment { opening: 0.8, ..Moment::default() };
+        let shut = Moment { closed: 1.0, ..Moment::default() };
+        let shape = of([open, open, open, shut].iter());
+        assert_eq!((shape.opening, shape.closed), (0.0, 1.0));
+        assert_eq!(of([open, open].iter()).opening, 0.8);
+    }
+}
