@@ -1,1 +1,8 @@
-//! Filled by its own commit.
+//! Avatars: prepared people. A video, image folder or single image in; a folder of frames, faces and blobs
+//! out, shared by every session that shows the person.
+
+mod id;
+mod job;
+
+pub use id::{AvatarId, InvalidAvatarId};
+pub use job::{Job, Progress, Stage};

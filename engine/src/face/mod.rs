@@ -1,1 +1,10 @@
-//! Filled by its own commit.
+//! Faces in avatar frames: source RGB in; a face box and 68 landmarks per frame out, in source pixels.
+//!
+//! ```text
+//! RGB frame ─► detector (≤ 320 px) ─► calibrated box ─► 68 landmarks ─► tracking ─► gaps, medians, smoothing
+//! ```
+//!
+//! Used only while an avatar is prepared; nothing here runs in a live session.
+
+mod frame;
+pub use frame::{FrameFace, FrameIssue, Landmarks, RgbView};

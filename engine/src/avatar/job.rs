@@ -1,0 +1,105 @@
+//! A handle on long work: how far it is, and a way to stop it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// What a preparation is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nothing yet.
+    Waiting,
+    /// The source is copied and its landmark model loaded.
+    Opening,
+    /// Frames are decoded, searched for faces, converted and written.
+    Frames,
+    /// Landmarks are smoothed; files are flushed and put in place.
+    Saving,
+    /// Over: finished, failed or cancelled; the call's result tells which.
+    Done,
+}
+
+impl Stage {
+    /// A lower-case word for logs and replies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Opening => "opening",
+            Self::Frames => "frames",
+            Self::Saving => "saving",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// Of the whole job, 0 to 1000; never goes back.
+    pub permille: u16,
+}
+
+/// Shared between the thread that works and those that watch; clones are the same job.
+#[derive(Debug, Clone, Default)]
+pub struct Job(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    cancelled: AtomicBool,
+    /// Stage in the upper half, permille in the lower: one store, so that the two always fit.
+    progress: AtomicU32,
+}
+
+impl Job {
+    /// A job that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where the work is.
+    pub fn progress(&self) -> Progress {
+        let packed = self.0.progress.load(Ordering::Relaxed);
+        let stage = match packed >> 16 {
+            0 => Stage::Waiting,
+            1 => Stage::Opening,
+            2 => Stage::Frames,
+            3 => Stage::Saving,
+            _ => Stage::Done,
+        };
+        Progress { stage, permille: packed as u16 }
+    }
+
+    /// Asks the work to stop; it does so within about one frame, and leaves nothing behind.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Job::cancel`] was called.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Tells the watchers; called by the worker only.
+    pub(crate) fn set(&self, stage: Stage, permille: u16) {
+        let packed = ((stage as u32) << 16) | u32::from(permille.min(1000));
+        self.0.progress.fetch_max(packed, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_progress_and_cancel() {
+        let job = Job::new();
+        let watcher = job.clone();
+        assert_eq!(watcher.progress(), Progress { stage: Stage::Waiting, permille: 0 });
+        job.set(Stage::Frames, 412);
+        job.set(Stage::Opening, 20);
+        assert_eq!(watcher.progress(), Progress { stage: Stage::Frames, permille: 412 });
+        watcher.cancel();
+        assert!(job.is_cancelled());
+    }
+}
