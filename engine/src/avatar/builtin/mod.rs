@@ -1,0 +1,110 @@
+//! The built-in avatar: a presenter drawn and moved by code, with landmarks exact by construction.
+//!
+//! Nothing comes in; out come RGB pictures of a loop that closes seamlessly, each with its face box
+//! and 68 landmarks in picture pixels. The parts are painted once, then moved per frame.
+
+mod body;
+mod eyes;
+mod hair;
+mod landmarks;
+mod light;
+mod motion;
+mod paint;
+mod shape;
+mod skin;
+mod stage;
+
+use crate::face::FrameFace;
+use crate::time::FrameRate;
+
+use eyes::{Look, paint_eyes};
+use motion::pose;
+use paint::{Area, Layer};
+use skin::LitFace;
+use stage::Part;
+
+/// The built-in avatar's id.
+pub const ID: &str = "linh";
+
+const WIDTH: usize = 512;
+const HEIGHT: usize = 640;
+const FRAME_COUNT: usize = 200;
+
+/// Paints the frames of the built-in avatar.
+pub struct Builtin {
+    backdrop: Vec<[f32; 3]>,
+    back: Layer,
+    body: Layer,
+    /// The head with its eyes shut away: bare lids.
+    bare: Layer,
+    /// The head with the eyes of `look`.
+    head: Layer,
+    look: Option<Look>,
+    lit: LitFace,
+    picture: Vec<[f32; 3]>,
+}
+
+impl Builtin {
+    /// Width of a frame, pixels.
+    pub const WIDTH: usize = WIDTH;
+    /// Height of a frame, pixels.
+    pub const HEIGHT: usize = HEIGHT;
+    /// Distinct frames; the one after the last is the first.
+    pub const FRAME_COUNT: usize = FRAME_COUNT;
+
+    /// Paints the parts: about half a second of work.
+    pub fn new() -> Self {
+        let lit = LitFace::new(Area { x: -120, y: -180, width: 240, height: 360 });
+        let mut wall = Layer::new(Area { x: -256, y: -262, width: WIDTH, height: HEIGHT });
+        body::paint_backdrop(&mut wall);
+        let mut backdrop = vec![[0.0; 3]; WIDTH * HEIGHT];
+        let still = motion::pose(0);
+        stage::lay(&mut backdrop, WIDTH, &wall, Part::Backdrop, &still);
+        let mut back = Layer::new(Area { x: -150, y: -205, width: 300, height: 450 });
+        hair::paint_back(&mut back);
+        let mut body = Layer::new(Area { x: -272, y: 70, width: 544, height: 326 });
+        body::paint_body(&mut body);
+        let mut bare = Layer::new(Area { x: -150, y: -205, width: 300, height: 460 });
+        skin::paint_face(&mut bare, &lit);
+        hair::paint_brows(&mut bare);
+        hair::paint_front(&mut bare);
+        let head = bare.clone();
+        Self { backdrop, back, body, bare, head, look: None, lit, picture: Vec::new() }
+    }
+
+    /// Frames a second.
+    pub fn fps() -> FrameRate {
+        FrameRate::FPS_25
+    }
+
+    /// Paints frame `index` (taken modulo [`Self::FRAME_COUNT`]) as packed RGB, full-range sRGB,
+    /// [`Self::WIDTH`] by [`Self::HEIGHT`], into `rgb`, and returns where its face is.
+    pub fn render(&mut self, index: usize, rgb: &mut Vec<u8>) -> FrameFace {
+        let pose = pose(index % FRAME_COUNT);
+        if self.look != Some(pose.look) {
+            paint_eyes(&mut self.head, &self.bare, pose.look);
+            self.look = Some(pose.look);
+        }
+        self.picture.clone_from(&self.backdrop);
+        for (layer, part) in [(&self.back, Part::Back), (&self.body, Part::Body), (&self.head, Part::Head)] {
+            stage::lay(&mut self.picture, WIDTH, layer, part, &pose);
+        }
+        stage::develop(&self.picture, WIDTH, rgb);
+        let landmarks = landmarks::landmarks(&self.lit.outline, pose.look.closed)
+            .map(|[x, y]| stage::seen(&pose, (x, y)));
+        FrameFace { face_box: bounds(&landmarks), landmarks, confidence: 1.0 }
+    }
+}
+
+impl Default for Builtin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The box around the landmarks: left, top, right, bottom.
+fn bounds(landmarks: &[[f32; 2]; 68]) -> [f32; 4] {
+    landmarks.iter().fold([f32::MAX, f32::MAX, f32::MIN, f32::MIN], |[l, t, r, b], &[x, y]| {
+        [l.min(x), t.min(y), r.max(x), b.max(y)]
+    })
+}
