@@ -19,8 +19,20 @@ pub(super) fn paint_body(layer: &mut Layer) {
 fn neck(layer: &mut Layer) {
     let area = layer.area;
     let path = smooth_closed(&[
-        (-52.0, 90.0), (-51.0, 150.0), (-56.0, 186.0), (-88.0, 214.0), (-120.0, 240.0), (-90.0, 330.0),
-        (0.0, 360.0), (90.0, 330.0), (120.0, 240.0), (88.0, 214.0), (56.0, 186.0), (51.0, 150.0), (52.0, 90.0), (0.0, 80.0),
+        (-52.0, 90.0),
+        (-51.0, 150.0),
+        (-56.0, 186.0),
+        (-88.0, 214.0),
+        (-120.0, 240.0),
+        (-90.0, 330.0),
+        (0.0, 360.0),
+        (90.0, 330.0),
+        (120.0, 240.0),
+        (88.0, 214.0),
+        (56.0, 186.0),
+        (51.0, 150.0),
+        (52.0, 90.0),
+        (0.0, 80.0),
     ]);
     let skin = Plane::fill(area, &path);
     layer.paint_with(&skin, |x, y| {
@@ -34,7 +46,13 @@ fn neck(layer: &mut Layer) {
     });
     // The head's shadow, darkest right under the chin.
     let head = smooth_closed(&[
-        (-70.0, 40.0), (-66.0, 128.0), (-40.0, 158.0), (4.0, 172.0), (46.0, 164.0), (70.0, 138.0), (74.0, 40.0),
+        (-70.0, 40.0),
+        (-66.0, 128.0),
+        (-40.0, 158.0),
+        (4.0, 172.0),
+        (46.0, 164.0),
+        (70.0, 138.0),
+        (74.0, 40.0),
     ]);
     let cast = Plane::fill(area, &head).blurred(6.5).within(&skin);
     layer.multiply(&cast, rgb(168, 96, 78), 0.88);
@@ -44,11 +62,23 @@ fn neck(layer: &mut Layer) {
     for side in [-1.0f32, 1.0] {
         let muscle = [(44.0, 150.0), (34.0, 180.0), (20.0, 206.0), (9.0, 222.0)].map(|(x, y)| (x * side, y));
         let strength = if side < 0.0 { 0.30 } else { 0.42 };
-        layer.multiply(&Plane::stroke(area, &smooth_open(&muscle), 5.0).blurred(3.2).within(&skin), rgb(190, 124, 104), strength);
+        layer.multiply(
+            &Plane::stroke(area, &smooth_open(&muscle), 5.0).blurred(3.2).within(&skin),
+            rgb(190, 124, 104),
+            strength,
+        );
         let bone = [(12.0, 226.0), (36.0, 224.0), (66.0, 219.0), (92.0, 216.0)].map(|(x, y)| (x * side, y));
-        layer.multiply(&Plane::stroke(area, &smooth_open(&bone), 4.5).blurred(2.6).within(&skin), rgb(190, 126, 106), 0.42);
+        layer.multiply(
+            &Plane::stroke(area, &smooth_open(&bone), 4.5).blurred(2.6).within(&skin),
+            rgb(190, 126, 106),
+            0.42,
+        );
         let glow = bone.map(|(x, y)| (x, y - 5.0));
-        layer.screen(&Plane::stroke(area, &smooth_open(&glow), 4.0).blurred(2.6).within(&skin), [1.0, 0.86, 0.74], 0.20);
+        layer.screen(
+            &Plane::stroke(area, &smooth_open(&glow), 4.0).blurred(2.6).within(&skin),
+            [1.0, 0.86, 0.74],
+            0.20,
+        );
     }
     let pit = Plane::shade(area, |x, y| bell(x, y - 224.0, 7.5, 6.0)).within(&skin);
     layer.multiply(&pit, rgb(186, 118, 98), 0.55);
@@ -59,8 +89,22 @@ fn neck(layer: &mut Layer) {
 fn blouse(layer: &mut Layer) {
     let area = layer.area;
     let path = smooth_closed(&[
-        (-110.0, 222.0), (-84.0, 226.0), (-58.0, 248.0), (-34.0, 276.0), (-14.0, 296.0), (0.0, 302.0), (14.0, 296.0),
-        (34.0, 276.0), (58.0, 248.0), (84.0, 226.0), (110.0, 222.0), (130.0, 300.0), (120.0, 420.0), (0.0, 440.0), (-120.0, 420.0), (-130.0, 300.0),
+        (-110.0, 222.0),
+        (-84.0, 226.0),
+        (-58.0, 248.0),
+        (-34.0, 276.0),
+        (-14.0, 296.0),
+        (0.0, 302.0),
+        (14.0, 296.0),
+        (34.0, 276.0),
+        (58.0, 248.0),
+        (84.0, 226.0),
+        (110.0, 222.0),
+        (130.0, 300.0),
+        (120.0, 420.0),
+        (0.0, 440.0),
+        (-120.0, 420.0),
+        (-130.0, 300.0),
     ]);
     let cloth = Plane::fill(area, &path);
     // The neckline's shadow on the skin.
@@ -71,11 +115,27 @@ fn blouse(layer: &mut Layer) {
         (mix_rgb(BLOUSE, rgb(178, 164, 158), shade * 1.5), 1.0)
     });
     let hem = [
-        (-84.0, 226.0), (-58.0, 248.0), (-34.0, 276.0), (-14.0, 296.0), (0.0, 302.0), (14.0, 296.0), (34.0, 276.0), (58.0, 248.0), (84.0, 226.0),
+        (-84.0, 226.0),
+        (-58.0, 248.0),
+        (-34.0, 276.0),
+        (-14.0, 296.0),
+        (0.0, 302.0),
+        (14.0, 296.0),
+        (34.0, 276.0),
+        (58.0, 248.0),
+        (84.0, 226.0),
     ];
     let seam = hem.map(|(x, y)| (x, y + 5.0));
-    layer.multiply(&Plane::stroke(area, &smooth_open(&seam), 1.0).blurred(0.6).within(&cloth), rgb(170, 156, 150), 0.6);
-    layer.screen(&Plane::stroke(area, &smooth_open(&hem), 1.6).blurred(0.6).within(&cloth), [1.0, 1.0, 1.0], 0.6);
+    layer.multiply(
+        &Plane::stroke(area, &smooth_open(&seam), 1.0).blurred(0.6).within(&cloth),
+        rgb(170, 156, 150),
+        0.6,
+    );
+    layer.screen(
+        &Plane::stroke(area, &smooth_open(&hem), 1.6).blurred(0.6).within(&cloth),
+        [1.0, 1.0, 1.0],
+        0.6,
+    );
 }
 
 fn jacket(layer: &mut Layer) {
@@ -83,20 +143,43 @@ fn jacket(layer: &mut Layer) {
     for side in [1.0f32, -1.0] {
         let mirror = |points: &[(f32, f32)]| points.iter().map(|&(x, y)| (x * side, y)).collect::<Vec<_>>();
         let body = smooth_closed(&mirror(&[
-            (84.0, 204.0), (112.0, 212.0), (160.0, 228.0), (202.0, 246.0), (228.0, 276.0), (244.0, 330.0), (262.0, 440.0),
-            (120.0, 450.0), (4.0, 446.0), (14.0, 390.0), (40.0, 330.0), (62.0, 276.0), (74.0, 236.0),
+            (84.0, 204.0),
+            (112.0, 212.0),
+            (160.0, 228.0),
+            (202.0, 246.0),
+            (228.0, 276.0),
+            (244.0, 330.0),
+            (262.0, 440.0),
+            (120.0, 450.0),
+            (4.0, 446.0),
+            (14.0, 390.0),
+            (40.0, 330.0),
+            (62.0, 276.0),
+            (74.0, 236.0),
         ]));
         let cloth = Plane::fill(area, &body);
         layer.multiply(&shifted(&body, area, -side * 3.0 + 2.0, 2.0).blurred(5.0), rgb(120, 104, 108), 0.6);
         layer.paint_with(&cloth, |x, y| (weave(x, y, side), 1.0));
         // The sleeve's seam and the folds around it.
         let seam = mirror(&[(176.0, 236.0), (170.0, 280.0), (164.0, 330.0), (168.0, 400.0)]);
-        layer.multiply(&Plane::stroke(area, &smooth_open(&seam), 3.0).blurred(2.4).within(&cloth), rgb(70, 80, 104), 0.55);
+        layer.multiply(
+            &Plane::stroke(area, &smooth_open(&seam), 3.0).blurred(2.4).within(&cloth),
+            rgb(70, 80, 104),
+            0.55,
+        );
         for (x, y, length) in [(150.0, 300.0, 60.0), (188.0, 320.0, 50.0), (128.0, 340.0, 56.0)] {
             let fold = mirror(&[(x, y), (x - 8.0, y + length * 0.5), (x - 24.0, y + length)]);
-            layer.multiply(&Plane::stroke(area, &smooth_open(&fold), 7.0).blurred(5.0).within(&cloth), rgb(80, 90, 116), 0.45);
+            layer.multiply(
+                &Plane::stroke(area, &smooth_open(&fold), 7.0).blurred(5.0).within(&cloth),
+                rgb(80, 90, 116),
+                0.45,
+            );
             let crest: Vec<_> = fold.iter().map(|&(x, y)| (x - 8.0, y)).collect();
-            layer.screen(&Plane::stroke(area, &smooth_open(&crest), 5.0).blurred(4.0).within(&cloth), [0.7, 0.8, 1.0], 0.08);
+            layer.screen(
+                &Plane::stroke(area, &smooth_open(&crest), 5.0).blurred(4.0).within(&cloth),
+                [0.7, 0.8, 1.0],
+                0.08,
+            );
         }
         lapel(layer, &mirror, side);
     }
@@ -116,14 +199,36 @@ fn lapel(layer: &mut Layer, mirror: &dyn Fn(&[(f32, f32)]) -> Vec<(f32, f32)>, s
     };
     // Collar and lapel with a notch between them.
     let revers = polygon(&[
-        (72.0, 236.0), (92.0, 262.0), (126.0, 268.0), (112.0, 286.0), (92.0, 330.0), (50.0, 396.0), (16.0, 446.0), (4.0, 446.0), (16.0, 388.0), (42.0, 326.0), (62.0, 276.0),
+        (72.0, 236.0),
+        (92.0, 262.0),
+        (126.0, 268.0),
+        (112.0, 286.0),
+        (92.0, 330.0),
+        (50.0, 396.0),
+        (16.0, 446.0),
+        (4.0, 446.0),
+        (16.0, 388.0),
+        (42.0, 326.0),
+        (62.0, 276.0),
     ]);
     let collar = polygon(&[
-        (70.0, 190.0), (84.0, 202.0), (104.0, 226.0), (116.0, 256.0), (122.0, 264.0), (93.0, 260.0), (76.0, 240.0), (68.0, 250.0), (64.0, 226.0),
+        (70.0, 190.0),
+        (84.0, 202.0),
+        (104.0, 226.0),
+        (116.0, 256.0),
+        (122.0, 264.0),
+        (93.0, 260.0),
+        (76.0, 240.0),
+        (68.0, 250.0),
+        (64.0, 226.0),
     ]);
     for path in [revers, collar] {
         let cloth = Plane::fill(area, &path);
-        layer.multiply(&shifted(&path, area, side * 2.5, 4.0).blurred(4.0).without(&cloth), rgb(60, 66, 84), 0.62);
+        layer.multiply(
+            &shifted(&path, area, side * 2.5, 4.0).blurred(4.0).without(&cloth),
+            rgb(60, 66, 84),
+            0.62,
+        );
         layer.paint_with(&cloth, |x, y| (weave(x, y, side).map(|value| value * 1.10 + 0.010), 1.0));
         let edge = Plane::stroke(area, &path, 1.6).blurred(0.7).within(&cloth);
         layer.screen(&edge, [0.75, 0.86, 1.0], 0.16);

@@ -53,7 +53,9 @@ fn ball(eye: &mut Layer, side: f32, look: Look) {
                 continue;
             }
             let [upper, lower] = lids(u, look.closed);
-            let inside = step(upper - 0.5, upper + 0.5, v) * step(lower + 0.5, lower - 0.5, v) * step(LID_X + 0.6, LID_X - 0.6, u.abs());
+            let inside = step(upper - 0.5, upper + 0.5, v)
+                * step(lower + 0.5, lower - 0.5, v)
+                * step(LID_X + 0.6, LID_X - 0.6, u.abs());
             if inside <= 0.0 {
                 continue;
             }
@@ -89,7 +91,8 @@ fn sclera(u: f32, v: f32) -> Rgb {
 fn iris_colour(u: f32, v: f32, distance: f32, side: f32) -> Rgb {
     let share = distance / IRIS;
     let angle = v.atan2(u);
-    let fibres = noise(angle * 7.0 + 20.0, share * 2.2) * 0.5 + noise(angle * 15.0 + 50.0, share * 3.0) * 0.35;
+    let fibres =
+        noise(angle * 7.0 + 20.0, share * 2.2) * 0.5 + noise(angle * 15.0 + 50.0, share * 3.0) * 0.35;
     let base = mix_rgb(rgb(112, 68, 40), rgb(66, 38, 26), step(0.45, 0.95, share));
     let mut colour = base.map(|value| value * (1.0 + 0.30 * fibres));
     // Light gathers on the side away from the lamp.
@@ -123,10 +126,15 @@ fn folds(eye: &mut Layer, side: f32, look: Look) {
             let t = u / LID_X;
             let ends = step(-1.12, -0.72, t) * step(1.42, 0.95, t);
             let crease = open_upper.min(1.0) - 4.6 - 1.2 * t + 1.6 * look.closed;
-            let fold = ends * (0.62 * bell(0.0, v - crease, 1.0, 0.75) + 0.24 * step(-5.0, 0.0, v - crease) * step(0.6, 0.0, v - crease));
+            let fold = ends
+                * (0.62 * bell(0.0, v - crease, 1.0, 0.75)
+                    + 0.24 * step(-5.0, 0.0, v - crease) * step(0.6, 0.0, v - crease));
             shade(texel, rgb(142, 78, 66), fold);
             // The bulge of the lid catches light between crease and lashes.
-            let lit = 0.10 * ends * bell(u + 3.0, 0.0, 13.0, 1.0) * bell(0.0, v - mix(crease, upper, 0.52), 1.0, 1.6);
+            let lit = 0.10
+                * ends
+                * bell(u + 3.0, 0.0, 13.0, 1.0)
+                * bell(0.0, v - mix(crease, upper, 0.52), 1.0, 1.6);
             for value in &mut texel[..3] {
                 *value += (1.0 - *value) * lit;
             }
@@ -154,7 +162,8 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
     let place = |u: f32, v: f32| ((EYE_X + u) * side, v);
     let lid = |u: f32| lids(u, look.closed)[0];
     // The dark line along the lid, thicker outwards, ending in a small wing.
-    let mut line: Vec<(f32, f32)> = (0..=28).map(|i| mix(-LID_X + 0.8, LID_X, i as f32 / 28.0)).map(|u| place(u, lid(u) - 0.5)).collect();
+    let mut line: Vec<(f32, f32)> =
+        (0..=28).map(|i| mix(-LID_X + 0.8, LID_X, i as f32 / 28.0)).map(|u| place(u, lid(u) - 0.5)).collect();
     line.push(place(LID_X + 2.0, lid(LID_X) - 1.6));
     line.push(place(LID_X + 4.2, lid(LID_X) - 3.3));
     drawing.hair(&line, |t| 0.9 + 2.3 * step(0.0, 0.55, t) * step(1.02, 0.86, t), LASH, 0.93);
@@ -167,7 +176,10 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
         // An open lid turns its lashes up, a shut one lets them hang.
         let rise = mix(-1.0, 0.72, look.closed);
         let root = (u, lid(u) - 0.4);
-        let bend = (root.0 + lean * length * 0.55, root.1 + mix(0.10, 0.55, look.closed) * length * mix(-1.0, 1.0, look.closed));
+        let bend = (
+            root.0 + lean * length * 0.55,
+            root.1 + mix(0.10, 0.55, look.closed) * length * mix(-1.0, 1.0, look.closed),
+        );
         let end = (root.0 + lean * length, root.1 + rise * length * 0.85);
         let points: Vec<(f32, f32)> = (0..=6)
             .map(|k| {
@@ -183,7 +195,11 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
         let u = mix(-6.0, LID_X - 1.5, t);
         let root = lids(u, look.closed)[1] + 0.5;
         let length = 1.7 + 0.7 * noise(i as f32 * 2.3, 8.0);
-        let points = [place(u, root), place(u + 0.35 * length, root + length * 0.7), place(u + 0.9 * length * t + 0.3, root + length)];
+        let points = [
+            place(u, root),
+            place(u + 0.35 * length, root + length * 0.7),
+            place(u + 0.9 * length * t + 0.3, root + length),
+        ];
         drawing.hair(&points, |s| 0.5 * (1.0 - s) + 0.1, LASH, 0.45);
     }
     eye.lay(&drawing.pixmap);

@@ -25,19 +25,53 @@ struct Lock {
 /// The hair behind neck and shoulders.
 pub(super) fn paint_back(layer: &mut Layer) {
     let silhouette = smooth_closed(&[
-        (0.0, -186.0), (62.0, -172.0), (108.0, -126.0), (124.0, -60.0), (126.0, 20.0), (130.0, 100.0),
-        (132.0, 170.0), (112.0, 214.0), (60.0, 226.0), (0.0, 228.0), (-60.0, 226.0), (-112.0, 214.0),
-        (-130.0, 170.0), (-128.0, 100.0), (-125.0, 20.0), (-122.0, -60.0), (-106.0, -126.0), (-60.0, -172.0),
+        (0.0, -186.0),
+        (62.0, -172.0),
+        (108.0, -126.0),
+        (124.0, -60.0),
+        (126.0, 20.0),
+        (130.0, 100.0),
+        (132.0, 170.0),
+        (112.0, 214.0),
+        (60.0, 226.0),
+        (0.0, 228.0),
+        (-60.0, 226.0),
+        (-112.0, 214.0),
+        (-130.0, 170.0),
+        (-128.0, 100.0),
+        (-125.0, 20.0),
+        (-122.0, -60.0),
+        (-106.0, -126.0),
+        (-60.0, -172.0),
     ]);
     layer.paint(&Plane::fill(layer.area, &silhouette).blurred(0.8), rgb(30, 20, 21), 1.0);
     let mut drawing = Drawing::new(layer.area);
     for side in [-1.0f32, 1.0] {
         let guide = |points: Guide| points.map(|(x, y)| (x * side, y));
-        strands(&mut drawing, &Lock {
-            from: guide([(92.0, -120.0), (116.0, -60.0), (122.0, 10.0), (124.0, 90.0), (130.0, 160.0), (118.0, 226.0)]),
-            to: guide([(40.0, -40.0), (60.0, 20.0), (66.0, 80.0), (68.0, 130.0), (70.0, 180.0), (62.0, 232.0)]),
-            strands: 420, sheen: (0.42, 0.16), seed: 11 + side as i32,
-        });
+        strands(
+            &mut drawing,
+            &Lock {
+                from: guide([
+                    (92.0, -120.0),
+                    (116.0, -60.0),
+                    (122.0, 10.0),
+                    (124.0, 90.0),
+                    (130.0, 160.0),
+                    (118.0, 226.0),
+                ]),
+                to: guide([
+                    (40.0, -40.0),
+                    (60.0, 20.0),
+                    (66.0, 80.0),
+                    (68.0, 130.0),
+                    (70.0, 180.0),
+                    (62.0, 232.0),
+                ]),
+                strands: 420,
+                sheen: (0.42, 0.16),
+                seed: 11 + side as i32,
+            },
+        );
     }
     layer.lay(&drawing.pixmap);
     // The inside, behind the neck, lies in shadow.
@@ -74,37 +108,105 @@ fn front_locks() -> Vec<Lock> {
     vec![
         // The long side, lower sheet: from the parting over the temple and down before the ear.
         Lock {
-            from: [(20.0, -150.0), (-30.0, -132.0), (-74.0, -92.0), (-96.0, -34.0), (-99.0, 40.0), (-94.0, 120.0)],
-            to: [(10.0, -170.0), (-62.0, -158.0), (-110.0, -104.0), (-123.0, -30.0), (-126.0, 60.0), (-128.0, 150.0)],
-            strands: 620, sheen: (0.40, 0.62), seed: 1,
+            from: [
+                (20.0, -150.0),
+                (-30.0, -132.0),
+                (-74.0, -92.0),
+                (-96.0, -34.0),
+                (-99.0, 40.0),
+                (-94.0, 120.0),
+            ],
+            to: [
+                (10.0, -170.0),
+                (-62.0, -158.0),
+                (-110.0, -104.0),
+                (-123.0, -30.0),
+                (-126.0, 60.0),
+                (-128.0, 150.0),
+            ],
+            strands: 620,
+            sheen: (0.40, 0.62),
+            seed: 1,
         },
         // Its lower part, over the shoulder.
         Lock {
-            from: [(-97.0, -8.0), (-99.0, 50.0), (-92.0, 104.0), (-84.0, 150.0), (-80.0, 196.0), (-88.0, 242.0)],
-            to: [(-124.0, -10.0), (-127.0, 50.0), (-131.0, 104.0), (-136.0, 150.0), (-136.0, 190.0), (-112.0, 240.0)],
-            strands: 420, sheen: (0.52, 0.34), seed: 2,
+            from: [
+                (-97.0, -8.0),
+                (-99.0, 50.0),
+                (-92.0, 104.0),
+                (-84.0, 150.0),
+                (-80.0, 196.0),
+                (-88.0, 242.0),
+            ],
+            to: [
+                (-124.0, -10.0),
+                (-127.0, 50.0),
+                (-131.0, 104.0),
+                (-136.0, 150.0),
+                (-136.0, 190.0),
+                (-112.0, 240.0),
+            ],
+            strands: 420,
+            sheen: (0.52, 0.34),
+            seed: 2,
         },
         // The short side.
         Lock {
             from: [(30.0, -150.0), (58.0, -128.0), (82.0, -92.0), (96.0, -36.0), (98.0, 36.0), (94.0, 110.0)],
-            to: [(28.0, -170.0), (78.0, -156.0), (112.0, -104.0), (124.0, -34.0), (126.0, 50.0), (128.0, 140.0)],
-            strands: 520, sheen: (0.36, 0.42), seed: 3,
+            to: [
+                (28.0, -170.0),
+                (78.0, -156.0),
+                (112.0, -104.0),
+                (124.0, -34.0),
+                (126.0, 50.0),
+                (128.0, 140.0),
+            ],
+            strands: 520,
+            sheen: (0.36, 0.42),
+            seed: 3,
         },
         Lock {
             from: [(97.0, -8.0), (98.0, 46.0), (92.0, 100.0), (86.0, 146.0), (84.0, 190.0), (92.0, 232.0)],
-            to: [(124.0, -10.0), (126.0, 46.0), (129.0, 100.0), (133.0, 150.0), (132.0, 190.0), (114.0, 232.0)],
-            strands: 380, sheen: (0.5, 0.26), seed: 4,
+            to: [
+                (124.0, -10.0),
+                (126.0, 46.0),
+                (129.0, 100.0),
+                (133.0, 150.0),
+                (132.0, 190.0),
+                (114.0, 232.0),
+            ],
+            strands: 380,
+            sheen: (0.5, 0.26),
+            seed: 4,
         },
         // The crown, from the parting to both sides.
         Lock {
-            from: [(14.0, -160.0), (-24.0, -150.0), (-66.0, -120.0), (-92.0, -74.0), (-104.0, -30.0), (-108.0, 20.0)],
+            from: [
+                (14.0, -160.0),
+                (-24.0, -150.0),
+                (-66.0, -120.0),
+                (-92.0, -74.0),
+                (-104.0, -30.0),
+                (-108.0, 20.0),
+            ],
             to: [part, (-20.0, -190.0), (-84.0, -164.0), (-117.0, -104.0), (-124.0, -50.0), (-125.0, 10.0)],
-            strands: 520, sheen: (0.42, 0.85), seed: 5,
+            strands: 520,
+            sheen: (0.42, 0.85),
+            seed: 5,
         },
         Lock {
-            from: [(26.0, -158.0), (50.0, -148.0), (80.0, -116.0), (98.0, -72.0), (106.0, -30.0), (110.0, 16.0)],
+            from: [
+                (26.0, -158.0),
+                (50.0, -148.0),
+                (80.0, -116.0),
+                (98.0, -72.0),
+                (106.0, -30.0),
+                (110.0, 16.0),
+            ],
             to: [part, (62.0, -180.0), (102.0, -142.0), (118.0, -92.0), (124.0, -44.0), (125.0, 6.0)],
-            strands: 400, sheen: (0.40, 0.55), seed: 6,
+            strands: 400,
+            sheen: (0.40, 0.55),
+            seed: 6,
         },
     ]
 }
@@ -138,7 +240,8 @@ fn strands(drawing: &mut Drawing, lock: &Lock) {
             .map(|k| {
                 let s = mix(start, end, k as f32 / 16.0);
                 let (a, b) = (along(&lock.from, s), along(&lock.to, s));
-                let drift = across + 0.035 * noise(s * 3.0 + random(3) * 9.0, across * 4.0) + 0.03 * clump * s;
+                let drift =
+                    across + 0.035 * noise(s * 3.0 + random(3) * 9.0, across * 4.0) + 0.03 * clump * s;
                 (mix(a.0, b.0, drift), mix(a.1, b.1, drift))
             })
             .collect();
@@ -148,7 +251,9 @@ fn strands(drawing: &mut Drawing, lock: &Lock) {
         drawing.hair(&points, |t| width * (1.15 - 0.85 * t), base, 0.62);
         // Light stands across the sheet: a second, shorter stroke where it is bright.
         let centre = lock.sheen.0 + 0.05 * random(6) + 0.05 * clump;
-        let strength = lock.sheen.1 * (0.35 + 0.65 * (0.5 + 0.5 * noise(across * 14.0, lock.seed as f32))) * step(-0.7, 0.9, random(7));
+        let strength = lock.sheen.1
+            * (0.35 + 0.65 * (0.5 + 0.5 * noise(across * 14.0, lock.seed as f32)))
+            * step(-0.7, 0.9, random(7));
         let reach = 0.16 + 0.07 * random(8);
         let glint: Vec<(f32, f32)> = (0..=10)
             .map(|k| {
@@ -168,7 +273,8 @@ fn strays(drawing: &mut Drawing, locks: &[Lock]) {
     for (n, lock) in locks.iter().enumerate() {
         for i in 0..9 {
             let random = |k: i32| hash(i * 13 + k, 977 + n as i32);
-            let across = if random(0) > 0.0 { 1.03 + 0.05 * random(1).abs() } else { -0.03 - 0.04 * random(1).abs() };
+            let across =
+                if random(0) > 0.0 { 1.03 + 0.05 * random(1).abs() } else { -0.03 - 0.04 * random(1).abs() };
             let (start, length) = (0.3 * (1.0 + random(2)), 0.35 + 0.15 * random(3));
             let points: Vec<(f32, f32)> = (0..=10)
                 .map(|k| {
@@ -207,13 +313,20 @@ pub(super) fn paint_brows(layer: &mut Layer) {
             let y = y + lift + 0.46 * random(1) * brow_width(t);
             // Upright near the nose, lying down along the arch outwards.
             let slope = mix(-1.25, 0.30, step(0.0, 0.75, t)) + 0.16 * random(2) - 0.5 * random(1) * (1.0 - t);
-            let length = mix(5.2, 6.6, step(0.0, 0.4, t)) * (0.85 + 0.3 * random(3)) * mix(1.0, 0.72, step(0.7, 1.0, t));
+            let length = mix(5.2, 6.6, step(0.0, 0.4, t))
+                * (0.85 + 0.3 * random(3))
+                * mix(1.0, 0.72, step(0.7, 1.0, t));
             let (cos, sin) = (slope.cos(), slope.sin());
             let points = [0.0, 0.5, 1.0].map(|s| {
                 let along = length * (s - 0.4);
                 ((x + along * cos) * side, y + along * sin + 0.5 * s * s)
             });
-            drawing.hair(&points, |s| 0.75 * (1.0 - 0.75 * s), mix_rgb(DARK, BODY, 0.5 + 0.5 * random(4)), 0.5);
+            drawing.hair(
+                &points,
+                |s| 0.75 * (1.0 - 0.75 * s),
+                mix_rgb(DARK, BODY, 0.5 + 0.5 * random(4)),
+                0.5,
+            );
         }
         layer.lay(&drawing.pixmap);
     }

@@ -7,9 +7,9 @@ use super::shape::{BROW, EYE_X, LID_X, MOUTH_X, Outline, lids, lips};
 pub(super) fn landmarks(outline: &Outline, closed: f32) -> [[f32; 2]; 68] {
     let mut points = Vec::with_capacity(68);
     // 0..17, jaw, from the viewer's left at eye height round the chin.
-    for i in 0..17 {
-        let angle = -(8 - i as i32) as f32 / 8.0 * 1.62;
-        points.push(outline.point(std::f32::consts::PI + angle * -1.0));
+    for i in 0..17i32 {
+        let from_chin = (8 - i) as f32 / 8.0 * 1.62;
+        points.push(outline.point(std::f32::consts::PI + from_chin));
     }
     // 17..27, brows, left to right.
     for t in [0.98, 0.76, 0.52, 0.28, 0.04] {
@@ -26,11 +26,16 @@ pub(super) fn landmarks(outline: &Outline, closed: f32) -> [[f32; 2]; 68] {
     // 36..48, eyes, each from its left corner over the upper lid.
     for side in [-1.0f32, 1.0] {
         let edge = |u: f32, lower: usize| ((EYE_X + u) * side, lids(u, closed)[lower]);
-        let (left, right) = (-side * LID_X * -1.0, side * LID_X * -1.0);
         let place = |across: f32, lower: usize| edge(across * side, lower);
         let third = LID_X * 0.36;
-        let _ = (left, right);
-        points.extend([place(-LID_X, 0), place(-third, 0), place(third, 0), place(LID_X, 0), place(third, 1), place(-third, 1)]);
+        points.extend([
+            place(-LID_X, 0),
+            place(-third, 0),
+            place(third, 0),
+            place(LID_X, 0),
+            place(third, 1),
+            place(-third, 1),
+        ]);
     }
     // 48..60, the lips' outer contour from the left corner; 60..68, the inner one.
     let [upper, line, lower] = [0, 1, 2].map(|curve| move |x: f32| (x, lips(x)[curve]));

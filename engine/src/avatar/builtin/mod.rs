@@ -92,7 +92,7 @@ impl Builtin {
         stage::develop(&self.picture, WIDTH, rgb);
         let landmarks = landmarks::landmarks(&self.lit.outline, pose.look.closed)
             .map(|[x, y]| stage::seen(&pose, (x, y)));
-        FrameFace { face_box: bounds(&landmarks), landmarks, confidence: 1.0 }
+        FrameFace { face_box: face_box(&landmarks), landmarks, confidence: 1.0 }
     }
 }
 
@@ -102,9 +102,12 @@ impl Default for Builtin {
     }
 }
 
-/// The box around the landmarks: left, top, right, bottom.
-fn bounds(landmarks: &[[f32; 2]; 68]) -> [f32; 4] {
-    landmarks.iter().fold([f32::MAX, f32::MAX, f32::MIN, f32::MIN], |[l, t, r, b], &[x, y]| {
-        [l.min(x), t.min(y), r.max(x), b.max(y)]
-    })
+/// The square from brows to chin that goes with the landmarks: left, top, right, bottom.
+fn face_box(landmarks: &[[f32; 2]; 68]) -> [f32; 4] {
+    let [left, top, right, bottom] =
+        landmarks.iter().fold([f32::MAX, f32::MAX, f32::MIN, f32::MIN], |[l, t, r, b], &[x, y]| {
+            [l.min(x), t.min(y), r.max(x), b.max(y)]
+        });
+    let (middle, half) = ((left + right) / 2.0, (bottom - top) / 2.0);
+    [middle - half, top, middle + half, bottom]
 }

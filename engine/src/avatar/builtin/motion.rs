@@ -28,8 +28,14 @@ const SHUT: f32 = 1.2;
 const UP: f32 = 4.5;
 
 /// Where the eyes rest, from which frame on.
-const GLANCES: [(usize, (f32, f32)); 6] =
-    [(0, (0.0, 0.0)), (30, (0.5, 0.1)), (72, (-0.6, 0.0)), (104, (0.1, -0.3)), (141, (0.5, 0.15)), (178, (0.0, 0.0))];
+const GLANCES: [(usize, (f32, f32)); 6] = [
+    (0, (0.0, 0.0)),
+    (30, (0.5, 0.1)),
+    (72, (-0.6, 0.0)),
+    (104, (0.1, -0.3)),
+    (141, (0.5, 0.15)),
+    (178, (0.0, 0.0)),
+];
 
 /// The pose of frame `index`.
 pub(super) fn pose(index: usize) -> Pose {
@@ -77,7 +83,8 @@ mod tests {
     #[test]
     fn the_loop_closes_without_a_jump() {
         let (last, first) = (pose(FRAME_COUNT - 1), pose(0));
-        let largest = (1..FRAME_COUNT).map(|i| (pose(i).shift.0 - pose(i - 1).shift.0).abs()).fold(0.0, f32::max);
+        let largest =
+            (1..FRAME_COUNT).map(|i| (pose(i).shift.0 - pose(i - 1).shift.0).abs()).fold(0.0, f32::max);
         assert!((last.shift.0 - first.shift.0).abs() <= largest);
         assert!((last.roll - first.roll).abs() < 0.002);
         assert_eq!((last.look.closed, first.look.closed), (0.0, 0.0));

@@ -237,7 +237,8 @@ pub(super) fn smooth_closed(points: &[(f32, f32)]) -> Path {
     let mut builder = PathBuilder::new();
     builder.move_to(points[0].0, points[0].1);
     for i in 0..count {
-        let [p0, p1, p2, p3] = [(i + count - 1) % count, i, (i + 1) % count, (i + 2) % count].map(|k| points[k]);
+        let [p0, p1, p2, p3] =
+            [(i + count - 1) % count, i, (i + 1) % count, (i + 2) % count].map(|k| points[k]);
         cubic(&mut builder, p0, p1, p2, p3);
     }
     builder.close();
@@ -277,7 +278,10 @@ pub(super) fn along(points: &[(f32, f32)], t: f32) -> (f32, f32) {
     let u = place - i as f32;
     let [p0, p1, p2, p3] = [i.saturating_sub(1), i, i + 1, (i + 2).min(last)].map(|k| points[k]);
     let blend = |a: f32, b: f32, c: f32, d: f32| {
-        0.5 * (2.0 * b + (c - a) * u + (2.0 * a - 5.0 * b + 4.0 * c - d) * u * u + (3.0 * b - a - 3.0 * c + d) * u * u * u)
+        0.5 * (2.0 * b
+            + (c - a) * u
+            + (2.0 * a - 5.0 * b + 4.0 * c - d) * u * u
+            + (3.0 * b - a - 3.0 * c + d) * u * u * u)
     };
     (blend(p0.0, p1.0, p2.0, p3.0), blend(p0.1, p1.1, p2.1, p3.1))
 }

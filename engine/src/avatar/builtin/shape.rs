@@ -126,13 +126,30 @@ fn features(x: f32, y: f32) -> f32 {
     // The soft fold from the wing of the nose towards the corner of the mouth.
     let fold_x = mix(25.0, 42.0, step(60.0, 100.0, y));
     let fold = -1.1 * bell(a - fold_x, y - 78.0, 4.0, 13.0);
-    sockets + brow + temple + ridge + tip + wings + muzzle + groove + upper + lower + line + dent + chin + cheeks + fold
+    sockets
+        + brow
+        + temple
+        + ridge
+        + tip
+        + wings
+        + muzzle
+        + groove
+        + upper
+        + lower
+        + line
+        + dent
+        + chin
+        + cheeks
+        + fold
 }
 
 /// Right half of the curves of the lips, from the middle to the corner.
-const UPPER_LIP: [(f32, f32); 6] = [(0.0, 89.4), (4.0, 88.0), (8.0, 87.2), (16.0, 89.4), (25.0, 92.8), (33.0, 95.6)];
-const LIP_LINE: [(f32, f32); 6] = [(0.0, 98.6), (4.0, 98.2), (9.0, 97.6), (17.0, 97.8), (26.0, 97.2), (33.0, 95.4)];
-const LOWER_LIP: [(f32, f32); 6] = [(0.0, 112.6), (6.0, 112.4), (13.0, 111.0), (20.0, 107.6), (27.0, 102.2), (33.0, 95.8)];
+const UPPER_LIP: [(f32, f32); 6] =
+    [(0.0, 89.4), (4.0, 88.0), (8.0, 87.2), (16.0, 89.4), (25.0, 92.8), (33.0, 95.6)];
+const LIP_LINE: [(f32, f32); 6] =
+    [(0.0, 98.6), (4.0, 98.2), (9.0, 97.6), (17.0, 97.8), (26.0, 97.2), (33.0, 95.4)];
+const LOWER_LIP: [(f32, f32); 6] =
+    [(0.0, 112.6), (6.0, 112.4), (13.0, 111.0), (20.0, 107.6), (27.0, 102.2), (33.0, 95.8)];
 
 /// Heights of the upper contour, of the line between the lips and of the lower contour at `x`.
 pub(super) fn lips(x: f32) -> [f32; 3] {
@@ -155,7 +172,7 @@ pub(super) const LID_X: f32 = 22.5;
 pub(super) fn lids(u: f32, closed: f32) -> [f32; 2] {
     let t = (u / LID_X).clamp(-1.0, 1.0);
     // The outer corner lies higher than the inner one.
-    let corner = 1.9 - 1.6 * (t + 1.0) - 1.2 * (t * t - 1.0) * 0.0;
+    let corner = 1.9 - 1.6 * (t + 1.0);
     let upper = corner - 12.6 * (1.0 - t * t).powf(0.68) * (1.0 + 0.10 * t - 0.06 * t * t);
     let lower = corner + 7.6 * (1.0 - t * t).powf(0.80) * (1.0 + 0.22 * t);
     let meet = mix(lower, corner + 3.2 * (1.0 - t * t), 0.45);

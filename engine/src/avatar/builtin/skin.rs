@@ -95,11 +95,17 @@ fn albedo(x: f32, y: f32) -> (Rgb, f32) {
 
     if a < MOUTH_X + 1.5 {
         let [upper, line, lower] = lips(x);
-        let inside = step(upper - 0.7, upper + 0.9, y) * step(lower + 0.8, lower - 1.0, y) * step(MOUTH_X + 1.0, MOUTH_X - 3.0, a);
+        let inside = step(upper - 0.7, upper + 0.9, y)
+            * step(lower + 0.8, lower - 1.0, y)
+            * step(MOUTH_X + 1.0, MOUTH_X - 3.0, a);
         if inside > 0.0 {
             let rim = step(2.6, 0.0, (y - upper).min(lower - y).max(0.0));
             let grain = 0.045 * noise(x * 0.9, y * 0.12 + 9.0) * step(0.0, 0.3, inside);
-            let mut lip = mix_rgb(LIP, LIP_EDGE, 0.35 * rim + 0.55 * step(line + 1.0, line - 4.0, y) + 0.25 * step(16.0, 34.0, a));
+            let mut lip = mix_rgb(
+                LIP,
+                LIP_EDGE,
+                0.35 * rim + 0.55 * step(line + 1.0, line - 4.0, y) + 0.25 * step(16.0, 34.0, a),
+            );
             lip = lip.map(|value| value + grain);
             colour = mix_rgb(colour, lip, 0.86 * inside);
             let bead = bell(a - 5.0, y - (line + 6.5), 9.0, 2.6);
@@ -146,7 +152,8 @@ fn nose(layer: &mut Layer) {
 
 fn mouth(layer: &mut Layer) {
     let area = layer.area;
-    let line: Vec<(f32, f32)> = (-16..=16).map(|i| i as f32 * MOUTH_X / 16.0).map(|x| (x, lips(x)[1])).collect();
+    let line: Vec<(f32, f32)> =
+        (-16..=16).map(|i| i as f32 * MOUTH_X / 16.0).map(|x| (x, lips(x)[1])).collect();
     let path = smooth_open(&line);
     layer.multiply(&Plane::stroke(area, &path, 3.4).blurred(1.3), rgb(140, 56, 58), 0.55);
     layer.multiply(&Plane::stroke(area, &path, 1.25).blurred(0.4), rgb(92, 30, 36), 0.85);
