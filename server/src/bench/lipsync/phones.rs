@@ -33,7 +33,9 @@ pub struct SpokenText {
 #[derive(Debug, Error)]
 pub enum PhoneError {
     /// The program is not there.
-    #[error("flite is not installed: speech with known phone times needs it (Debian: `apt-get install flite`)")]
+    #[error(
+        "flite is not installed: speech with known phone times needs it (Debian: `apt-get install flite`)"
+    )]
     Missing,
     /// The program could not be run.
     #[error("flite could not be started: {0}")]
@@ -155,7 +157,9 @@ mod tests {
 
     #[test]
     fn other_output_is_refused_with_the_piece_that_is_wrong() {
-        for (printed, piece) in [("pau:0.2 oops", "oops"), ("a:x", "a:x"), ("a:0.5 b:0.4", "b:0.4"), (":1", ":1")] {
+        for (printed, piece) in
+            [("pau:0.2 oops", "oops"), ("a:x", "a:x"), ("a:0.5 b:0.4", "b:0.4"), (":1", ":1")]
+        {
             match parse(printed) {
                 Err(PhoneError::Output { found }) => assert_eq!(found, piece),
                 other => panic!("{printed}: {other:?}"),
@@ -166,5 +170,23 @@ mod tests {
     #[test]
     fn sentences_become_one() {
         assert_eq!(one_sentence("Hello.  Who\nare you? "), "Hello, Who are you.");
+    }
+
+    #[test]
+    fn flite_speaks_and_tells_when_or_is_said_to_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let audio = folder.path().join("spoken.wav");
+        match speak("Bob met Mary. My baby moved!", "slt", &audio) {
+            Ok(spoken) => {
+                let closures = spoken.phones.iter().filter(|phone| phone.closure().is_some()).count();
+                assert_eq!(closures, 8);
+                // 16-bit samples after a header of 44 bytes; the last phone ends with the sound.
+                let samples = (std::fs::metadata(&spoken.audio).unwrap().len() - 44) / 2;
+                let end = spoken.phones.last().unwrap().end;
+                assert!((samples as f64 / 16_000.0 - end).abs() < 0.02);
+            }
+            Err(PhoneError::Missing) => assert!(!audio.exists()),
+            Err(other) => panic!("{other}"),
+        }
     }
 }

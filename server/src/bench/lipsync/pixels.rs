@@ -8,9 +8,8 @@
 //!
 //! * **Opening**: what is neither lip nor skin between the lips. The colours of lips and skin are learned from the own
 //!   picture (lips: between the outer and the inner contour; skin: a band around the mouth). In each column across
-//!   the mouth, pixels count that are clearly darker than every lip and skin tone, or lighter or paler than the lips
-//!   and enclosed by dark ones above or below (teeth); only the run that crosses or lies next to the line between the
-//!   corners counts, so nostrils, beard and a shadow under the lip do not.
+//!   the mouth, pixels count that are clearly darker than both, or clearly less red than both (teeth); only the
+//!   longest run near the line between the corners counts, so nostrils, beard and a shadow under the lip do not.
 //! * **Width**: the corners are found again by matching the own picture's texture around them, to a fraction of a pixel.
 //! * **Movement**: mean absolute difference of luma in a fixed box around the mouth.
 
@@ -44,6 +43,8 @@ const HALF_ACROSS: f64 = 0.6;
 /// How far above and below the line of the corners the lips may be, mouth widths.
 const ABOVE: f64 = 0.35;
 const BELOW: f64 = 0.75;
+/// An opening begins or ends within this distance of the line of the corners, mouth widths.
+const NEAR: f64 = 0.22;
 /// Half the side of the texture around a corner, and how far it is looked for, mouth widths.
 const PATCH: f64 = 0.14;
 const REACH: f64 = 0.16;
@@ -105,7 +106,7 @@ impl MouthFrame {
     }
 }
 
-/// A colour as luma and two chroma differences, each about 0..255 resp. -128..127.
+/// A colour as luma (0..255) and its blue and red differences (-128..127).
 type Tone = [f64; 3];
 
 /// The colour at a pixel position, bilinear; the border is repeated.
@@ -130,7 +131,8 @@ fn sample(canvas: &Canvas<'_>, (x, y): (f64, f64)) -> Tone {
 struct Tones {
     /// Below this luma nothing of the closed mouth lies.
     dark: f64,
-    lip: Tone,
+    /// Below this red difference neither lips nor skin lie, but teeth do.
+    pale: f64,
 }
 
 impl Tones {
@@ -164,7 +166,7 @@ impl Tones {
         let darkest = luma(&lips, 0.1).min(luma(&skin, 0.1));
         Self {
             dark: (0.72 * usual).min(0.92 * darkest).max(0.4 * usual),
-            lip: [0, 1, 2].map(|c| median(&lips, c)),
+            pale: 0.6 * median(&lips, 2).min(median(&skin, 2)),
         }
     }
 
@@ -172,9 +174,8 @@ impl Tones {
         tone[0] < self.dark
     }
 
-    /// Teeth: paler than the lips (their red difference is well below) and not dark.
     fn is_pale(&self, tone: Tone) -> bool {
-        !self.is_dark(tone) && tone[2] < 0.5 * self.lip[2] && tone[1] > 0.5 * self.lip[1].min(0.0) - 6.0
+        !self.is_dark(tone) && tone[2] < self.pale
     }
 }
 
@@ -199,7 +200,7 @@ fn contains(polygon: &[(f64, f64)], (x, y): (f64, f64)) -> bool {
     inside
 }
 
-/// The inner-mouth area, squared mouth widths: what connects, through dark and pale, to dark pixels near the seam.
+/// The inner-mouth area, squared mouth widths.
 fn opening(picture: &Canvas<'_>, frame: &MouthFrame, tones: &Tones) -> f64 {
     let columns: Vec<f64> = steps(-HALF_ACROSS, HALF_ACROSS).collect();
     let rows: Vec<f64> = steps(-ABOVE, BELOW).collect();
@@ -211,34 +212,22 @@ fn opening(picture: &Canvas<'_>, frame: &MouthFrame, tones: &Tones) -> f64 {
     area as f64 / (GRID * GRID) as f64
 }
 
-/// In one column: the longest run of dark and pale pixels that has dark ones in it and begins near the seam.
+/// In one column: the longest run of dark and pale pixels that begins or ends near the seam.
 fn inner_run(column: &[Tone], rows: &[f64], tones: &Tones) -> usize {
-    let (mut best, mut at) = (0, 0);
-    while at < column.len() {
-        let kind = |i: usize| (tones.is_dark(column[i]), tones.is_pale(column[i]));
-        let start = at;
-        let (mut dark, mut end) = (0, at);
-        while at < column.len() && kind(at) != (false, false) {
-            if kind(at).0 {
-                dark += 1;
-                end = at + 1;
-            }
-            at += 1;
-        }
-        at += 1;
-        if dark == 0 {
-            continue;
-        }
-        // Pale pixels count between the first and the last dark one, or as an upper row of teeth above the dark.
-        let first_dark = (start..end).find(|&i| kind(i).0).unwrap_or(start);
-        let teeth = (first_dark - start).min(GRID / 6);
+    let inner: Vec<bool> = column.iter().map(|&tone| tones.is_dark(tone) || tones.is_pale(tone)).collect();
+    let mut longest = 0;
+    let mut start = 0;
+    for run in inner.chunk_by(|a, b| a == b) {
+        let end = start + run.len();
         // The upper lip moves little: an opening begins near the line of the corners; nostrils and chin do not.
-        let (top, bottom) = (rows[first_dark - teeth], rows[end - 1]);
-        if top < 0.22 && bottom > -0.22 {
-            best = best.max(end - first_dark + teeth);
+        let near = rows[start] < NEAR && rows[end - 1] > -NEAR;
+        // Skin that is taken for teeth reaches the edge of the area; teeth do not.
+        if run[0] && near && start > 0 && end < inner.len() {
+            longest = longest.max(run.len());
         }
+        start = end;
     }
-    best
+    longest
 }
 
 /// The distance of the corners over that at rest.
@@ -254,7 +243,7 @@ fn corner(picture: &Canvas<'_>, rest: &Canvas<'_>, frame: &MouthFrame, x: f64) -
     let reach = (REACH * frame.width).round().max(2.0) as i64;
     let lift = (0.5 * REACH * frame.width).round().max(1.0) as i64;
     // A little outside the corner: inside, the opening mouth changes what is seen.
-    let origin = x + 0.35 * PATCH * x.signum();
+    let origin = x + 0.6 * PATCH * x.signum();
     let read = |canvas: &Canvas<'_>, i: i64, j: i64| {
         sample(canvas, frame.pixel(origin + i as f64 * pixel, j as f64 * pixel))[0]
     };
@@ -278,9 +267,7 @@ fn corner(picture: &Canvas<'_>, rest: &Canvas<'_>, frame: &MouthFrame, x: f64) -
         };
         let count = across * across;
         let seen_mean = mean(&mut (0..count).map(at));
-        (0..count)
-            .map(|n| (at(n) - seen_mean - template[n as usize] + template_mean).powi(2))
-            .sum::<f64>()
+        (0..count).map(|n| (at(n) - seen_mean - template[n as usize] + template_mean).powi(2)).sum::<f64>()
     };
     // The smallest move wins a tie: a flat texture has not moved.
     let mut best = (cost(0, 0), 0, 0);

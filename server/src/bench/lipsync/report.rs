@@ -146,18 +146,16 @@ fn closures(fps: f64, opening: &[f64], phones: &[Phone]) -> Option<Closures> {
     // A mouth that never opens has no closures either.
     let hit = |at: f64| {
         wide > rest
-            && opening.iter().enumerate().any(|(k, &open)| {
-                open <= limit && (middle(k, fps) - at).abs() <= CLOSURE_MS / 1000.0
-            })
+            && opening
+                .iter()
+                .enumerate()
+                .any(|(k, &open)| open <= limit && (middle(k, fps) - at).abs() <= CLOSURE_MS / 1000.0)
     };
     let share = |times: &[f64]| times.iter().filter(|&&t| hit(t)).count() as f64 / times.len().max(1) as f64;
     let lips: Vec<f64> =
         phones.iter().filter_map(Phone::closure).map(|(start, end)| (start + end) / 2.0).collect();
-    let vowels: Vec<f64> = phones
-        .iter()
-        .filter(|phone| phone.is_open())
-        .map(|phone| (phone.start + phone.end) / 2.0)
-        .collect();
+    let vowels: Vec<f64> =
+        phones.iter().filter(|phone| phone.is_open()).map(|phone| (phone.start + phone.end) / 2.0).collect();
     (!lips.is_empty()).then(|| Closures {
         count: lips.len(),
         hit: share(&lips),
@@ -210,7 +208,8 @@ mod tests {
         if t >= 18.0 {
             return 0.0;
         }
-        let syllables = (9.0 * t + 2.0 * (1.3 * t).sin()).sin() + 0.7 * (14.3 * t + 1.0).sin() * (0.9 * t).cos();
+        let syllables =
+            (9.0 * t + 2.0 * (1.3 * t).sin()).sin() + 0.7 * (14.3 * t + 1.0).sin() * (0.9 * t).cos();
         (0.5 + 0.5 * syllables).clamp(0.02, 1.0)
     }
 
@@ -249,8 +248,8 @@ mod tests {
 
     #[test]
     fn a_late_mouth_is_told_and_does_not_count_beyond_40_ms() {
-        let found = figures(&mouth(150.0), None);
-        assert!((found.envelope.lag_ms - 150.0).abs() < 10.0, "{found:?}");
+        let found = figures(&mouth(200.0), None);
+        assert!((found.envelope.lag_ms - 200.0).abs() < 10.0, "{found:?}");
         assert!(found.envelope.correlation < 0.6, "{found:?}");
     }
 

@@ -5,7 +5,8 @@
 pub struct Lagged {
     /// Correlation at the best lag, -1..1; 0 where a series does not move at all.
     pub correlation: f64,
-    /// The best lag, milliseconds; positive where the first series comes later than the second.
+    /// The best lag, milliseconds; positive where the first series comes later than the second. 0 where no lag gives
+    /// a positive correlation.
     pub lag_ms: f64,
 }
 
@@ -69,6 +70,9 @@ pub fn best_lag(a: &[f64], b: &[f64], fps: f64, max_lag_ms: f64) -> Lagged {
     let values: Vec<f64> = (-reach - 1..=reach + 1).map(at).collect();
     let best = (1..values.len() - 1).max_by(|&i, &j| values[i].total_cmp(&values[j])).unwrap_or(1);
     let (before, peak, after) = (values[best - 1], values[best], values[best + 1]);
+    if peak <= 0.0 {
+        return Lagged { correlation: peak, lag_ms: 0.0 };
+    }
     let bend = before - 2.0 * peak + after;
     let shift = if bend < -1e-12 { (0.5 * (before - after) / bend).clamp(-0.5, 0.5) } else { 0.0 };
     Lagged {

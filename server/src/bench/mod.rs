@@ -1,0 +1,3 @@
+//! Measurements behind `lipcast bench`.
+
+pub mod lipsync;
