@@ -30,7 +30,7 @@ impl RootModule for RootRef {
 /// What [`export_backend!`](crate::export_backend) expands to; not for anybody else.
 #[doc(hidden)]
 pub mod __export {
-    use abi_stable::library::{CheckTypeLayout, RootModuleResult, __call_root_module_loader};
+    use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, RootModuleResult};
     use abi_stable::prefix_type::PrefixTypeTrait;
 
     pub use abi_stable::library::LibHeader;
@@ -74,6 +74,9 @@ mod tests {
     #[test]
     fn the_exported_name_is_the_one_abi_stable_looks_for() {
         let macro_text = include_str!("author/mod.rs");
-        assert!(macro_text.contains(&format!("export_name = \"{ROOT_MODULE_LOADER_NAME}\"")), "{ROOT_MODULE_LOADER_NAME}");
+        assert!(
+            macro_text.contains(&format!("export_name = \"{ROOT_MODULE_LOADER_NAME}\"")),
+            "{ROOT_MODULE_LOADER_NAME}"
+        );
     }
 }

@@ -232,9 +232,8 @@ unsafe extern "C" fn open_session<B: Backend>(
 ) -> i32 {
     guard(status, || {
         // SAFETY: a live instance and avatar, and an argument of this very call.
-        let (state, avatar, params) = unsafe {
-            (&*instance.cast::<InstanceState<B>>(), &*avatar.cast::<AvatarState<B>>(), &*params)
-        };
+        let (state, avatar, params) =
+            unsafe { (&*instance.cast::<InstanceState<B>>(), &*avatar.cast::<AvatarState<B>>(), &*params) };
         if params.fps_num == 0 || params.fps_den == 0 {
             return Err(Error::invalid_arg("a frame rate of zero"));
         }
@@ -389,7 +388,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-pub(super) fn fill_status(status: &mut abi::Status, error: &Error) {
+pub(crate) fn fill_status(status: &mut abi::Status, error: &Error) {
     status.code = error.code.to_abi();
     status.retryable = error.retryable.into();
     fill_message(&mut status.message, &error.message);
@@ -410,7 +409,7 @@ fn fill_message(field: &mut [u8], message: &str) {
     }
 }
 
-pub(super) fn empty_status() -> abi::Status {
+pub(crate) fn empty_status() -> abi::Status {
     abi::Status {
         struct_size: size_of::<abi::Status>() as u32,
         code: abi::OK,
@@ -449,7 +448,7 @@ unsafe fn write_text(out: *mut abi::Text, text: &str) {
 
 /// # Safety
 /// A non-null `ptr` has `len` initialised values that nobody writes during `'a`.
-pub(super) unsafe fn read_slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
+pub(crate) unsafe fn read_slice<'a, T>(ptr: *const T, len: u64) -> &'a [T] {
     if ptr.is_null() || len == 0 {
         return &[];
     }

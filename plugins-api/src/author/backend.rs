@@ -54,7 +54,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn frame_mask<'a>(&self, avatar: &'a Self::Avatar, frame: u32) -> Result<FrameMask<'a>, Error>;
 
     /// Begins a performance; cheap.
-    fn open_session(&self, avatar: Arc<Self::Avatar>, params: &SessionParams) -> Result<Self::Session, Error>;
+    fn open_session(&self, avatar: Arc<Self::Avatar>, params: &SessionParams)
+    -> Result<Self::Session, Error>;
 
     /// Appends 16 kHz mono PCM, nominal range -1 to 1, whose first sample is number `first_sample` of the
     /// session. With `end`, audio past these samples reads as zero; `pcm` may then be empty.

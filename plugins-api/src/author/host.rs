@@ -89,7 +89,9 @@ impl Operation<'_> {
     /// How far it is, 0 to 1000, and what it does now.
     pub fn progress(&self, permille: u32, stage: &str) {
         // SAFETY: the handle belongs to the running call; the text outlives it.
-        unsafe { (self.host.table.progress)(self.host.table.ctx, self.handle, permille.min(1000), text(stage)) }
+        unsafe {
+            (self.host.table.progress)(self.host.table.ctx, self.handle, permille.min(1000), text(stage))
+        }
     }
 }
 
@@ -130,6 +132,6 @@ impl std::io::Write for BlobSink<'_> {
     }
 }
 
-pub(super) fn text(text: &str) -> abi::Str {
+pub(crate) fn text(text: &str) -> abi::Str {
     abi::Str { ptr: text.as_ptr(), len: text.len() as u64 }
 }

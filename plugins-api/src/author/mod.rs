@@ -15,11 +15,16 @@ mod source;
 mod table;
 mod timeline;
 
+#[cfg(feature = "loader")]
+pub(crate) use adapter::{check, empty_status, fill_status, read_slice, read_str};
+#[cfg(feature = "loader")]
+pub(crate) use host::text;
+
 pub use crate::types::*;
 pub use backend::Backend;
 pub use batch::{Batch, FrameOutput, FrameRequest};
 pub use host::{BlobSink, Host, Operation};
-pub use source::{AvatarSource, RgbFrame};
+pub use source::AvatarSource;
 pub use table::{LinkedPlugin, plugin_table};
 pub use timeline::AudioTimeline;
 
@@ -46,7 +51,6 @@ macro_rules! export_backend {
         // The name is abi_stable's, for its minor version 0.11; a test of this crate holds it.
         #[doc(hidden)]
         #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
-        pub static LIPCAST_ROOT_MODULE: $crate::__export::LibHeader =
-            $crate::__export::header::<$backend>();
+        pub static LIPCAST_ROOT_MODULE: $crate::__export::LibHeader = $crate::__export::header::<$backend>();
     };
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::abi;
-use crate::types::{Code, Error};
+use crate::types::{Code, Error, RgbFrame};
 
 use super::host::text;
 
@@ -11,27 +11,6 @@ use super::host::text;
 pub struct AvatarSource<'a> {
     table: &'a abi::AvatarSource,
     looking: Cell<bool>,
-}
-
-/// A source frame: RGB24, full-range sRGB, rows from the top.
-#[derive(Clone, Copy, Debug)]
-pub struct RgbFrame<'a> {
-    /// Columns.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// Bytes from one row to the next; at least 3·width.
-    pub stride: u32,
-    /// At least stride·(height-1) + 3·width bytes.
-    pub data: &'a [u8],
-}
-
-impl RgbFrame<'_> {
-    /// Row `y`: 3·width bytes.
-    pub fn row(&self, y: u32) -> &[u8] {
-        let start = y as usize * self.stride as usize;
-        &self.data[start..start + self.width as usize * 3]
-    }
 }
 
 impl<'a> AvatarSource<'a> {
@@ -74,7 +53,8 @@ impl<'a> AvatarSource<'a> {
         // SAFETY: the table is that of the running call; both out arguments are valid for it.
         let code = unsafe { (self.table.get_frame)(self.table.ctx, index, &mut out, &mut status) };
         super::adapter::check(code, &status)?;
-        let needed = u64::from(out.stride) * u64::from(out.height.saturating_sub(1)) + u64::from(out.width) * 3;
+        let needed =
+            u64::from(out.stride) * u64::from(out.height.saturating_sub(1)) + u64::from(out.width) * 3;
         if out.data.is_null() || out.stride < out.width.saturating_mul(3) || out.data_len < needed {
             return Err(Error::internal(format!("the host gave a malformed frame {index}")));
         }

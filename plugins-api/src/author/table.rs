@@ -44,8 +44,8 @@ pub fn plugin_table<B: Backend>() -> LinkedPlugin {
 
 fn make<B: Backend>() -> LinkedPlugin {
     let descriptor = B::descriptor();
-    let capabilities =
-        serde_json::to_string(&descriptor.capabilities).expect("capabilities are plain data with string keys");
+    let capabilities = serde_json::to_string(&descriptor.capabilities)
+        .expect("capabilities are plain data with string keys");
     let leak = |value: String| text(String::leak(value));
     LinkedPlugin(Box::leak(Box::new(abi::Plugin {
         magic: abi::MAGIC,

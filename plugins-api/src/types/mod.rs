@@ -8,7 +8,7 @@ mod picture;
 pub use avatar::{AvatarInfo, FrameMask, IdleBy, RestPolicy, SessionMode, SessionParams};
 pub use capabilities::{Capabilities, Descriptor, Devices, FrameOrder, Prepare};
 pub use error::{Code, Error};
-pub use picture::{Alpha, PixelFormat, Rect};
+pub use picture::{Alpha, PixelFormat, Rect, RgbFrame};
 
 use crate::abi;
 

@@ -139,3 +139,24 @@ impl Alpha {
         }
     }
 }
+
+/// A source frame: RGB24, full-range sRGB, rows from the top.
+#[derive(Clone, Copy, Debug)]
+pub struct RgbFrame<'a> {
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Bytes from one row to the next; at least 3·width.
+    pub stride: u32,
+    /// At least stride·(height-1) + 3·width bytes.
+    pub data: &'a [u8],
+}
+
+impl RgbFrame<'_> {
+    /// Row `y`: 3·width bytes.
+    pub fn row(&self, y: u32) -> &[u8] {
+        let start = y as usize * self.stride as usize;
+        &self.data[start..start + self.width as usize * 3]
+    }
+}

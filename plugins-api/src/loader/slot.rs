@@ -1,0 +1,84 @@
+//! Host-owned memory for one result, with a canary behind it.
+
+/// One cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([u8; LINE]);
+
+const LINE: usize = 64;
+const CANARY: u8 = 0xC5;
+
+/// Memory a backend writes one picture into: 64-byte aligned, with 64 to 127 canary bytes behind it.
+///
+/// Belongs to one request at a time; make a few per session and use them in turn.
+pub struct Slot {
+    lines: Box<[Line]>,
+    len: usize,
+}
+
+impl Slot {
+    /// `len` bytes; [`Avatar::slot_len`](super::Avatar::slot_len) says how many an avatar needs.
+    pub fn new(len: usize) -> Self {
+        let mut slot = Self { lines: vec![Line([0; LINE]); len.div_ceil(LINE) + 1].into(), len };
+        slot.arm();
+        slot
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What the backend wrote.
+    pub fn bytes(&self) -> &[u8] {
+        &self.all()[..self.len]
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.lines.as_mut_ptr().cast()
+    }
+
+    /// Whether nothing was written behind the slot; repairs the canary when something was.
+    pub(super) fn canary_intact(&mut self) -> bool {
+        let intact = self.all()[self.len..].iter().all(|byte| *byte == CANARY);
+        if !intact {
+            self.arm();
+        }
+        intact
+    }
+
+    fn arm(&mut self) {
+        let len = self.len;
+        self.all_mut()[len..].fill(CANARY);
+    }
+
+    fn all(&self) -> &[u8] {
+        // SAFETY: lines are plain bytes without padding.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * LINE) }
+    }
+
+    fn all_mut(&mut self) -> &mut [u8] {
+        // SAFETY: lines are plain bytes without padding.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.lines.len() * LINE) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_behind_the_slot_is_seen_once() {
+        let mut slot = Slot::new(70);
+        assert_eq!((slot.len(), slot.as_mut_ptr() as usize % 64), (70, 0));
+        assert!(slot.canary_intact());
+        slot.all_mut()[70] = 1;
+        assert!(!slot.canary_intact());
+        assert!(slot.canary_intact());
+    }
+}
