@@ -1,0 +1,211 @@
+//! One posed mouth, pixel by pixel.
+//!
+//! In: a source [`Patch`], its [`MouthGeometry`] in patch pixels, a [`Pose`]. Out: RGB24 of the size of the patch.
+
+use super::columns::Columns;
+use super::field::{CELL, Field, Jaw, Node};
+use super::geometry::MouthGeometry;
+use super::interior::{Interior, Palette, blend};
+use super::smoothstep;
+
+/// Borrowed RGB24 pixels, rows without padding, full-range sRGB.
+#[derive(Debug, Clone, Copy)]
+pub struct Patch<'a> {
+    data: &'a [u8],
+    width: usize,
+    height: usize,
+}
+
+impl<'a> Patch<'a> {
+    /// `None` if `data` is not `width * height * 3` bytes, or a side is below two pixels.
+    pub fn new(data: &'a [u8], width: usize, height: usize) -> Option<Self> {
+        let fits = width.checked_mul(height).and_then(|n| n.checked_mul(3)) == Some(data.len());
+        (fits && width >= 2 && height >= 2).then_some(Self { data, width, height })
+    }
+
+    /// The colour between pixels, bilinear; the border pixels go on outside.
+    pub(super) fn sample(&self, x: f32, y: f32) -> [f32; 3] {
+        let x = x.clamp(0.0, (self.width - 1) as f32);
+        let y = y.clamp(0.0, (self.height - 1) as f32);
+        let column = (x as usize).min(self.width - 2);
+        let row = (y as usize).min(self.height - 2);
+        let (fx, fy) = (x - column as f32, y - row as f32);
+        let first = (row * self.width + column) * 3;
+        let second = first + self.width * 3;
+        let (a, b) = (&self.data[first..first + 6], &self.data[second..second + 6]);
+        std::array::from_fn(|c| {
+            let top = f32::from(a[c]) + (f32::from(a[c + 3]) - f32::from(a[c])) * fx;
+            let bottom = f32::from(b[c]) + (f32::from(b[c + 3]) - f32::from(b[c])) * fx;
+            top + (bottom - top) * fy
+        })
+    }
+}
+
+/// What the mouth of a frame is to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pose {
+    /// How far the lips part, 0 at rest to 1.
+    pub opening: f32,
+    /// -1 rounded to 1 spread.
+    pub width: f32,
+    /// How much the teeth show, 0 to 1.
+    pub teeth: f32,
+    /// How firmly the lips are pressed together, 0 to 1.
+    pub closed: f32,
+    /// How much of all this is carried out, 0 to 1; at 0 the picture is its source.
+    pub presence: f32,
+}
+
+impl Pose {
+    /// The same pose with every number in its range; what is not a number counts as rest.
+    pub fn sane(self) -> Self {
+        let within = |x: f32, least: f32| if x.is_finite() { x.clamp(least, 1.0) } else { 0.0 };
+        Self {
+            opening: within(self.opening, 0.0),
+            width: within(self.width, -1.0),
+            teeth: within(self.teeth, 0.0),
+            closed: within(self.closed, 0.0),
+            presence: within(self.presence, 0.0),
+        }
+    }
+}
+
+/// Draws posed mouths; keeps its tables between frames.
+#[derive(Debug)]
+pub struct Renderer {
+    columns: Columns,
+    field: Field,
+}
+
+impl Default for Renderer {
+    fn default() -> Self {
+        Self { columns: Columns::new(), field: Field::default() }
+    }
+}
+
+impl Renderer {
+    /// Draws `pose` into `out` (RGB24, the size of `source`); `false` if that leaves the source as it is.
+    ///
+    /// `rest_gap`: how far this avatar's lips are usually apart while it is not speaking, in mouth widths: a source
+    /// frame that opens its mouth further on its own is brought back to it while speech decides.
+    ///
+    /// # Panics
+    ///
+    /// If `out` is not as long as the source.
+    pub fn render(
+        &mut self,
+        source: Patch<'_>,
+        mouth: &MouthGeometry,
+        palette: &Palette,
+        rest_gap: f32,
+        pose: &Pose,
+        out: &mut [u8],
+    ) -> bool {
+        out.copy_from_slice(source.data);
+        let mut pose = pose.sane();
+        pose.presence *= mouth.strength.clamp(0.0, 1.0);
+        if pose.presence < 1e-3 {
+            return false;
+        }
+        let jaw = Jaw::new(mouth, rest_gap, &pose);
+        self.columns.pose(mouth, rest_gap, &pose, &jaw);
+        self.field.pose(mouth, [source.width, source.height], &pose, &jaw);
+        let roundness = (-pose.width).max(0.0) * pose.presence;
+        let interior = Interior::new(palette, self.columns.gap, pose.teeth * pose.presence, roundness, mouth.width());
+        let painter = Painter { source, mouth, columns: &self.columns, interior, inverse: mouth.inverse() };
+        for row in 0..source.height.div_ceil(CELL) {
+            for column in 0..source.width.div_ceil(CELL) {
+                let nodes = self.field.cell(column, row);
+                if nodes.iter().any(|n| n.open > 0.0) {
+                    painter.cell(column * CELL, row * CELL, nodes, out);
+                }
+            }
+        }
+        true
+    }
+}
+
+struct Painter<'a> {
+    source: Patch<'a>,
+    mouth: &'a MouthGeometry,
+    columns: &'a Columns,
+    interior: Interior<'a>,
+    inverse: [f32; 4],
+}
+
+impl Painter<'_> {
+    /// Paints the cell whose top left pixel is (`left`, `top`).
+    fn cell(&self, left: usize, top: usize, [a, b, c, d]: [Node; 4], out: &mut [u8]) {
+        for y in top..(top + CELL).min(self.source.height) {
+            let t = (y - top) as f32 / CELL as f32;
+            let (first, last) = (Node::between(a, c, t), Node::between(b, d, t));
+            let row = y * self.source.width;
+            for x in left..(left + CELL).min(self.source.width) {
+                let node = Node::between(first, last, (x - left) as f32 / CELL as f32);
+                if let Some(colour) = self.pixel(x as f32, y as f32, node) {
+                    let at = (row + x) * 3;
+                    for (o, value) in out[at..at + 3].iter_mut().zip(colour) {
+                        *o = (value + 0.5) as u8;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The colour of a pixel, or `None` if it stays.
+    fn pixel(&self, x: f32, y: f32, node: Node) -> Option<[f32; 3]> {
+        let [a, b, c, d] = self.inverse;
+        let (px, py) = (x - self.mouth.origin[0], y - self.mouth.origin[1]);
+        let (u, v) = (a * px + b * py + node.aside, c * px + d * py);
+        let column = self.columns.at(u);
+        let (upper, lower) = (&column.upper, &column.lower);
+        let width = self.mouth.width();
+        // Positive between the lips. How much of the pixel's height lies there, with the dark line where lips meet.
+        let within = (v - upper.edge).min(lower.edge - v);
+        let (above, below) = ((v - upper.edge + column.line) * width, (lower.edge - v + column.line) * width);
+        let inside = (above.min(0.5) + below.min(0.5)).clamp(0.0, 1.0) * node.open;
+        let mut colour = [0.0; 3];
+        if inside < 1.0 {
+            let shift = if 2.0 * v < upper.edge + lower.edge {
+                upper.shift((upper.edge - v).max(0.0))
+            } else {
+                lower.shift((v - lower.edge).max(0.0))
+            };
+            // Lip colour only: at the soft edge, what lies between the lips in the source is not let in.
+            let at = if within > 0.0 { if 2.0 * v < upper.edge + lower.edge { upper.edge } else { lower.edge } } else { v };
+            let down = node.jaw + shift * node.open;
+            if inside == 0.0 && down.abs() * width < 0.02 && node.aside.abs() * width < 0.02 {
+                return None;
+            }
+            colour = self.source_at(u, at - down);
+        }
+        if inside > 0.0 {
+            blend(&mut colour, self.between_lips(u, v, column), inside);
+        }
+        Some(colour)
+    }
+
+    /// What is seen between the lips.
+    fn between_lips(&self, u: f32, v: f32, column: &super::columns::Column) -> [f32; 3] {
+        let (depth, above) = ((v - column.upper.edge).max(0.0), (column.lower.edge - v).max(0.0));
+        let gap = column.lower.edge - column.upper.edge;
+        let mut colour = self.interior.colour(u, depth, above);
+        if column.own_gap > 1e-4 {
+            // The source's own inside hangs from the upper lip; below it, where more opens, the drawn one goes on.
+            let extra = gap - column.own_gap;
+            let more = smoothstep(0.0, 0.04, extra);
+            let end = 1.0 - smoothstep(1.0 - 0.35 * more, 1.001 + 0.1 * (1.0 - more), depth / column.own_gap);
+            // A slit is mostly shade: what it shows is no texture for a mouth that opens, nor for the line of one
+            // that closes.
+            let texture = smoothstep(0.06, 0.12, column.own_gap).max(1.0 - smoothstep(0.005, 0.05, extra));
+            let left = smoothstep(0.0, 0.5, gap / column.own_gap);
+            blend(&mut colour, self.source_at(u, column.own_top + depth), end * texture * left);
+        }
+        colour
+    }
+
+    fn source_at(&self, u: f32, v: f32) -> [f32; 3] {
+        let [x, y] = self.mouth.to_pixels([u, v]);
+        self.source.sample(x, y)
+    }
+}
