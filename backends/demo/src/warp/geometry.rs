@@ -83,7 +83,9 @@ impl MouthGeometry {
         let chin = (7..10).map(|i| at(i)[1]).fold(f32::MIN, f32::max);
         // The corners are the landmarks that wander most: the jaw is measured at the height of the mouth, both sides.
         let reach = [-at(4)[0].min(at(5)[0]), at(12)[0].max(at(11)[0])];
-        let curve = |points: &[usize]| sample(&points.iter().map(|&i| at(i)).collect::<Vec<_>>());
+        let curve = |points: &[usize]| {
+            sample(&points.iter().map(|&i| at(i)).collect::<Vec<_>>()).map(|v| v.clamp(-2.0, 2.0))
+        };
         let upper_outer = curve(&[48, 49, 50, 51, 52, 53, 54]);
         let lower_outer = curve(&[48, 59, 58, 57, 56, 55, 54]);
         let mut upper_inner = curve(&[48, 60, 61, 62, 63, 64, 54]);
@@ -130,6 +132,32 @@ impl MouthGeometry {
     pub fn relative_to(mut self, corner: [f32; 2]) -> Self {
         self.origin = sub(self.origin, corner);
         self
+    }
+
+    /// The same mouth in a picture `by` times the size.
+    pub fn scaled(mut self, by: f32) -> Self {
+        // Pixel centres lie at whole coordinates: half a pixel comes off before and goes on after.
+        self.origin = self.origin.map(|c| (c + 0.5) * by - 0.5);
+        self.across = scale(self.across, by);
+        self.down = scale(self.down, by);
+        self
+    }
+
+    /// Whether every number is in the range that [`Self::from_landmarks`] gives.
+    pub fn is_sane(&self) -> bool {
+        let curves = [&self.upper_outer, &self.upper_inner, &self.lower_inner, &self.lower_outer];
+        let det = self.across[0] * self.down[1] - self.across[1] * self.down[0];
+        let long = self.across.iter().chain(&self.down).all(|c| c.abs() < 1e5);
+        self.origin.iter().all(|c| c.abs() < 1e5)
+            && long
+            && det > 0.5 * length(self.across) * length(self.down)
+            && length(self.across) > 1.0
+            && (-1.2..=-0.15).contains(&self.nose)
+            && (0.35..=1.6).contains(&self.chin)
+            && self.reach.iter().all(|r| (0.6..=1.3).contains(r))
+            && (0.0..=1.0).contains(&self.strength)
+            && curves.iter().all(|c| c.iter().all(|v| v.abs() <= 2.0))
+            && self.upper_inner.iter().zip(&self.lower_inner).all(|(u, l)| u <= l)
     }
 
     /// Smallest and largest pixel coordinates of everything that can move: `[x0, y0, x1, y1]`.
