@@ -124,7 +124,10 @@ impl Frame {
         let mut numbers = Numbers(bytes);
         let corner = [numbers.u32(), numbers.u32()];
         let inside = corner.iter().zip(header.covered()).zip(header.canvas);
-        if inside.into_iter().any(|((c, side), canvas)| c % 2 != 0 || c.checked_add(side).is_none_or(|e| e > canvas)) {
+        if inside
+            .into_iter()
+            .any(|((c, side), canvas)| c % 2 != 0 || c.checked_add(side).is_none_or(|e| e > canvas))
+        {
             return Err(BlobError::Value("a patch outside the canvas"));
         }
         let mut pair = || [numbers.f32(), numbers.f32()];
@@ -144,7 +147,11 @@ impl Frame {
             lower_inner: curve(),
             lower_outer: curve(),
         };
-        if mouth.is_sane() { Ok(Self { corner, mouth }) } else { Err(BlobError::Value("a mouth that is none")) }
+        if mouth.is_sane() {
+            Ok(Self { corner, mouth })
+        } else {
+            Err(BlobError::Value("a mouth that is none"))
+        }
     }
 }
 
@@ -159,7 +166,13 @@ pub(crate) struct Looks {
 impl Looks {
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         let Palette { cavity, tongue, teeth } = self.palette;
-        [self.rest_gap].iter().chain(&cavity).chain(&tongue).chain(&teeth).flat_map(|f| f.to_le_bytes()).collect()
+        [self.rest_gap]
+            .iter()
+            .chain(&cavity)
+            .chain(&tongue)
+            .chain(&teeth)
+            .flat_map(|f| f.to_le_bytes())
+            .collect()
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, BlobError> {
@@ -203,9 +216,17 @@ impl Avatar {
             return Err(BlobError::Checksum);
         }
         let looks = Looks::parse(&blob[pictures.end..frames.start])?;
-        let frames =
-            blob[frames].chunks_exact(FRAME).map(|bytes| Frame::parse(bytes, &header)).collect::<Result<_, _>>()?;
-        Ok(Self { header, looks, frames, pictures: blob[pictures].to_vec(), alpha: feathered(header.covered()) })
+        let frames = blob[frames]
+            .chunks_exact(FRAME)
+            .map(|bytes| Frame::parse(bytes, &header))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            header,
+            looks,
+            frames,
+            pictures: blob[pictures].to_vec(),
+            alpha: feathered(header.covered()),
+        })
     }
 
     /// Canvas, rate and patch sizes.
@@ -255,7 +276,9 @@ fn feathered([width, height]: [u32; 2]) -> Vec<u8> {
         let t = inside.min(1.0);
         t * t * (3.0 - 2.0 * t)
     };
-    (0..height).flat_map(|y| (0..width).map(move |x| (255.0 * ramp(x, width) * ramp(y, height) + 0.5) as u8)).collect()
+    (0..height)
+        .flat_map(|y| (0..width).map(move |x| (255.0 * ramp(x, width) * ramp(y, height) + 0.5) as u8))
+        .collect()
 }
 
 fn fits(patch: [u32; 2], canvas: [u32; 2]) -> bool {

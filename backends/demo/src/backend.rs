@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lipcast_plugins_api::author::{
-    AvatarInfo, AvatarSource, Backend, Batch, BlobSink, Capabilities, Descriptor, Error, FrameMask, FrameOrder, Host,
-    IdleBy, Operation, Prepare, Rect, RestPolicy, SessionParams,
+    AvatarInfo, AvatarSource, Backend, Batch, BlobSink, Capabilities, Descriptor, Error, FrameMask,
+    FrameOrder, Host, IdleBy, Operation, Prepare, Rect, RestPolicy, SessionParams,
 };
 use serde_json::Value;
 
@@ -89,7 +89,9 @@ impl Backend for DemoBackend {
     }
 
     fn frame_mask<'a>(&self, avatar: &'a Avatar, frame: u32) -> Result<FrameMask<'a>, Error> {
-        let found = avatar.frame(frame).ok_or_else(|| Error::not_found(format!("there is no avatar frame {frame}")))?;
+        let found = avatar
+            .frame(frame)
+            .ok_or_else(|| Error::not_found(format!("there is no avatar frame {frame}")))?;
         let rect = avatar.rect(found);
         Ok(FrameMask { rect, alpha: (!rect.is_empty()).then(|| avatar.alpha()) })
     }
@@ -98,7 +100,13 @@ impl Backend for DemoBackend {
         Ok(Session::new(avatar, params.clone()))
     }
 
-    fn push_audio(&self, session: &mut Session, first_sample: u64, pcm: &[f32], end: bool) -> Result<(), Error> {
+    fn push_audio(
+        &self,
+        session: &mut Session,
+        first_sample: u64,
+        pcm: &[f32],
+        end: bool,
+    ) -> Result<(), Error> {
         session.push(first_sample, pcm, end)
     }
 
@@ -123,20 +131,21 @@ fn bounds(avatar: &Avatar) -> Rect {
         }
         all = Some(all.map_or(rect, |a| {
             let (x, y) = (a.x.min(rect.x), a.y.min(rect.y));
-            let (right, bottom) = ((a.x + a.width).max(rect.x + rect.width), (a.y + a.height).max(rect.y + rect.height));
+            let (right, bottom) =
+                ((a.x + a.width).max(rect.x + rect.width), (a.y + a.height).max(rect.y + rect.height));
             Rect::new(x, y, right - x, bottom - y)
         }));
     }
     all.unwrap_or_default()
 }
 
-struct HostSource<'a, 'h> {
-    source: &'a AvatarSource<'h>,
-    sink: &'a mut BlobSink<'h>,
-    operation: &'a Operation<'h>,
+struct HostSource<'a, 's, 'k, 'o> {
+    source: &'a AvatarSource<'s>,
+    sink: &'a mut BlobSink<'k>,
+    operation: &'a Operation<'o>,
 }
 
-impl prepare::Source for HostSource<'_, '_> {
+impl prepare::Source for HostSource<'_, '_, '_, '_> {
     type Error = Error;
 
     fn size(&self) -> [u32; 2] {
@@ -161,7 +170,9 @@ impl prepare::Source for HostSource<'_, '_> {
         self.source.with_frame(index, |frame| {
             if frame.width < x + width || frame.height < y + height {
                 let (has, size) = ((frame.width, frame.height), self.source.size());
-                return Err(Error::invalid_arg(format!("frame {index} is {has:?} where the avatar is {size:?}")));
+                return Err(Error::invalid_arg(format!(
+                    "frame {index} is {has:?} where the avatar is {size:?}"
+                )));
             }
             rgb.clear();
             for row in y..y + height {

@@ -112,8 +112,9 @@ fn fill(found: Vec<Option<MouthGeometry>>) -> Option<Vec<MouthGeometry>> {
     }
     // The least of the neighbourhood, then its mean: never more than a frame allows, and no jumps.
     let around = |i: usize, far: usize| i.saturating_sub(far)..(i + far + 1).min(strengths.len());
-    let least: Vec<f32> =
-        (0..strengths.len()).map(|i| strengths[around(i, EASE)].iter().copied().fold(1.0, f32::min)).collect();
+    let least: Vec<f32> = (0..strengths.len())
+        .map(|i| strengths[around(i, EASE)].iter().copied().fold(1.0, f32::min))
+        .collect();
     let eased = |i: usize| {
         let near = &least[around(i, EASE)];
         (near.iter().sum::<f32>() / near.len() as f32).min(strengths[i])
@@ -138,7 +139,9 @@ fn lay_out<S: Source>(source: &S, mouths: &[MouthGeometry]) -> Option<(Header, V
     };
     let size = [largest(0), largest(1)];
     let bytes = f64::from(size[0] * size[1]) * 1.5 * mouths.len() as f64;
-    let scale = (bytes / MOST_BYTES).sqrt().ceil().max(f64::from(size[0].max(size[1]) / MOST_SIDE).ceil()).max(1.0) as u32;
+    let scale =
+        (bytes / MOST_BYTES).sqrt().ceil().max(f64::from(size[0].max(size[1]) / MOST_SIDE).ceil()).max(1.0)
+            as u32;
     let patch: [u32; 2] = std::array::from_fn(|axis| {
         let most = canvas[axis] / scale / 2 * 2;
         ((size[axis] / scale as f32 / 2.0).ceil() as u32 * 2).min(most)
@@ -146,8 +149,7 @@ fn lay_out<S: Source>(source: &S, mouths: &[MouthGeometry]) -> Option<(Header, V
     if patch[0] < 16 || patch[1] < 16 {
         return None;
     }
-    let header =
-        Header { canvas, fps: source.fps(), frames: mouths.len() as u32, patch, scale };
+    let header = Header { canvas, fps: source.fps(), frames: mouths.len() as u32, patch, scale };
     let covered = header.covered();
     let corners = extents.iter().map(|e| {
         std::array::from_fn(|axis| {
@@ -175,7 +177,8 @@ fn steady(mouths: &mut [MouthGeometry]) {
         })
         .collect();
     for (i, mouth) in mouths.iter_mut().enumerate() {
-        let (before, here, after) = (&middle[i.saturating_sub(1)], &middle[i], &middle[(i + 1).min(middle.len() - 1)]);
+        let (before, here, after) =
+            (&middle[i.saturating_sub(1)], &middle[i], &middle[(i + 1).min(middle.len() - 1)]);
         let mean = |lip: usize, s: usize| 0.25 * before[lip][s] + 0.5 * here[lip][s] + 0.25 * after[lip][s];
         for s in 0..STATIONS {
             mouth.upper_inner[s] = mean(0, s);

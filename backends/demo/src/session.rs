@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lipcast_plugins_api::author::{Alpha, Error, FrameRequest, PixelFormat, SessionParams};
+use lipcast_plugins_api::author::{
+    Alpha, Code, Error, FrameRequest, PixelFormat, SessionMode, SessionParams,
+};
 
 use crate::DemoBackend;
 use crate::avatar::Avatar;
@@ -20,6 +22,8 @@ const EASE_IN: f32 = 0.14;
 /// Seconds after the last sample until the mouth begins to go back, and how long it takes.
 const HOLD: f32 = 0.06;
 const EASE_OUT: f32 = 0.24;
+/// Audio that waits for its frames to be asked for, at most, in a live session: ten minutes.
+const MOST_WAITING: usize = 600 * 16_000;
 /// A run that follows this closely on another is blended with it: runs kept.
 const RUNS: usize = 2;
 
@@ -32,13 +36,17 @@ pub struct Session {
     renderer: Renderer,
     /// The stored patch and the posed one, RGB24.
     source: Vec<u8>,
-    posed: Vec<u8>,
+    pub(crate) posed: Vec<u8>,
 }
 
 /// One run of speech.
 #[derive(Debug)]
 struct Run {
     speech: SpeechToMouth,
+    /// Audio that no frame has needed yet; the speech network hears no more than the look-ahead.
+    waiting: VecDeque<f32>,
+    /// Samples that it has heard.
+    heard: u64,
     /// Session samples: the first, and one past the last so far.
     first: u64,
     end: u64,
@@ -74,6 +82,8 @@ impl Session {
             }
             self.runs.push_back(Run {
                 speech: SpeechToMouth::new(),
+                waiting: VecDeque::new(),
+                heard: 0,
                 first: first_sample,
                 end: first_sample,
                 ended: false,
@@ -83,7 +93,12 @@ impl Session {
             }
         }
         let Some(run) = self.runs.back_mut() else { return Ok(()) };
-        run.speech.push(pcm);
+        if self.params.mode == SessionMode::Live && run.waiting.len() + pcm.len() > MOST_WAITING {
+            return Err(
+                Error::new(Code::WouldBlock, "ten minutes of audio wait for their frames").retryable()
+            );
+        }
+        run.waiting.extend(pcm);
         run.end += pcm.len() as u64;
         if end {
             run.finish();
@@ -132,7 +147,7 @@ impl Session {
     }
 
     /// Poses the stored patch; `false` if that leaves it as it is.
-    fn render(&mut self, index: u32, pose: &Pose) -> bool {
+    pub(crate) fn render(&mut self, index: u32, pose: &Pose) -> bool {
         if pose.presence <= 0.0 {
             return false;
         }
@@ -149,7 +164,24 @@ impl Session {
 impl Run {
     fn finish(&mut self) {
         self.ended = true;
-        self.speech.finish();
+        if self.waiting.is_empty() {
+            self.speech.finish();
+        }
+    }
+
+    /// Lets the speech network hear what the frame up to run sample `end` needs.
+    fn hear(&mut self, end: u64) {
+        let needed = end + u64::from(SpeechToMouth::LOOKAHEAD_MS) * 16;
+        let count = (needed.saturating_sub(self.heard)).min(self.waiting.len() as u64) as usize;
+        if count > 0 {
+            self.waiting.make_contiguous();
+            self.speech.push(&self.waiting.as_slices().0[..count]);
+            self.waiting.drain(..count);
+            self.heard += count as u64;
+        }
+        if self.ended && self.waiting.is_empty() {
+            self.speech.finish();
+        }
     }
 
     /// How far into the run its mouth has taken over, at the end of a frame.
@@ -158,6 +190,7 @@ impl Run {
     }
 
     fn pose(&mut self, start: u64, end: u64) -> Pose {
+        self.hear(end - self.first);
         let shape = self.speech.shape(start - self.first, end - self.first);
         let fall = if self.ended && start >= self.end {
             smooth(((end - self.end) as f32 / RATE - HOLD) / EASE_OUT)

@@ -107,7 +107,8 @@ impl Columns {
                 (-UPPER_FALLS * extra, (1.0 - UPPER_FALLS) * extra)
             };
             let tuck = press * bow.sqrt();
-            let (tuck_upper, tuck_lower) = (tuck * (0.016 + 0.14 * upper_lip), tuck * (0.02 + 0.18 * lower_lip));
+            let (tuck_upper, tuck_lower) =
+                (tuck * (0.016 + 0.14 * upper_lip), tuck * (0.02 + 0.18 * lower_lip));
             let thicker = 0.16 * round * bow;
 
             let with_jaw = jaw.at(u, 0.5 * (top + low));

@@ -74,7 +74,8 @@ impl Field {
         let down = height.div_ceil(CELL) + 1;
         self.nodes.clear();
         self.nodes.reserve(self.across * down);
-        let stretch = pose.presence * if pose.width > 0.0 { SPREADS * pose.width } else { ROUNDS * pose.width };
+        let stretch =
+            pose.presence * if pose.width > 0.0 { SPREADS * pose.width } else { ROUNDS * pose.width };
         let narrows = (0.06 * jaw.drop().max(0.0)).min(0.02);
         let aside = 1.0 / (1.0 + stretch - narrows) - 1.0;
         let border = |at: usize, size: usize| {
@@ -88,8 +89,8 @@ impl Field {
                 let [u, v] = mouth.to_mouth([x as f32, y as f32]);
                 let reach = mouth.reach[usize::from(u >= 0.0)].min(1.1);
                 let sideways = 1.0 - smoothstep(0.5, reach.max(0.8), u.abs());
-                let upright = smoothstep(mouth.nose, mouth.nose * 0.35, v)
-                    .min(1.0 - smoothstep(0.12, 0.5, v));
+                let upright =
+                    smoothstep(mouth.nose, mouth.nose * 0.35, v).min(1.0 - smoothstep(0.12, 0.5, v));
                 let open = border(x, width) * border(y, height);
                 self.nodes.push(Node {
                     aside: u.clamp(-0.6, 0.6) * aside * sideways * upright * open,

@@ -201,8 +201,7 @@ fn sample(points: &[[f32; 2]]) -> [f32; STATIONS] {
 
 /// Less for faces that are small or turned away: 1 for a face to work on, 0 for one to leave alone.
 fn strength(landmarks: &[[f32; 2]; 68], face_width: f32) -> f32 {
-    let (left, right) =
-        (length(sub(landmarks[30], landmarks[0])), length(sub(landmarks[30], landmarks[16])));
+    let (left, right) = (length(sub(landmarks[30], landmarks[0])), length(sub(landmarks[30], landmarks[16])));
     let turned = (left / (left + right) - 0.5).abs();
     smoothstep(SMALLEST_FACE, 1.5 * SMALLEST_FACE, face_width) * (1.0 - smoothstep(0.22, 0.36, turned))
 }

@@ -75,7 +75,9 @@ impl<'a> Interior<'a> {
 
         // The tongue: a low mound that catches some light, lost in the dark towards the throat.
         let mound = 0.55 * gap * (1.0 - (u / 0.30) * (u / 0.30)).max(0.0);
-        let tongue = self.tongue * smoothstep(0.0, 0.5, mound / gap) * (1.0 - smoothstep(0.3 * mound, mound.max(1e-3), above));
+        let tongue = self.tongue
+            * smoothstep(0.0, 0.5, mound / gap)
+            * (1.0 - smoothstep(0.3 * mound, mound.max(1e-3), above));
         blend(&mut colour, self.palette.tongue, tongue * 0.8);
 
         let soft = (1.3 * self.pixel).max(0.01);
@@ -83,17 +85,26 @@ impl<'a> Interior<'a> {
             let long = self.lower_teeth * (1.0 - side * side);
             let seen = 1.0 - smoothstep(long - soft, long + soft, above);
             let light = (0.78 - 0.4 * side * side) * mix(0.8, 1.0, (above / self.lower_teeth).min(1.0));
-            blend(&mut colour, dim(self.palette.teeth, light * self.light), seen * (1.0 - smoothstep(0.75, 1.0, side)));
+            blend(
+                &mut colour,
+                dim(self.palette.teeth, light * self.light),
+                seen * (1.0 - smoothstep(0.75, 1.0, side)),
+            );
         }
         if self.upper_teeth > self.pixel {
             let long = self.upper_teeth * (1.0 - 0.45 * side * side);
             let seen = 1.0 - smoothstep(long - soft, long + soft, depth);
             // The lip throws a shade on the teeth, and they turn away towards the corners.
             let light = mix(0.60, 0.97, smoothstep(0.0, 0.07, depth)) * (1.0 - 0.5 * side * side);
-            blend(&mut colour, dim(self.palette.teeth, light * self.light), seen * (1.0 - smoothstep(0.8, 1.0, side)));
+            blend(
+                &mut colour,
+                dim(self.palette.teeth, light * self.light),
+                seen * (1.0 - smoothstep(0.8, 1.0, side)),
+            );
         }
         // Less light gets in near the lips.
-        let shade = mix(0.62, 1.0, smoothstep(0.0, 0.035, depth)) * mix(0.75, 1.0, smoothstep(0.0, 0.03, above));
+        let shade =
+            mix(0.62, 1.0, smoothstep(0.0, 0.035, depth)) * mix(0.75, 1.0, smoothstep(0.0, 0.03, above));
         colour.map(|c| c * shade)
     }
 }

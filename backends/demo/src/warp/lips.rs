@@ -34,12 +34,10 @@ pub fn find_lip_edges(patch: Patch<'_>, geometry: &mut MouthGeometry) -> LipColo
     let upper = look.median((4..13).flat_map(|i| {
         [0.35, 0.5, 0.65].map(|t| (station(i), along(geometry.upper_outer[i], geometry.upper_inner[i], t)))
     }));
-    let skin = look.median(
-        (5..12).flat_map(|i| {
-            let u = station(i);
-            [(u, geometry.lower_outer[i] + 0.14), (u, 0.5 * (geometry.upper_outer[i] + geometry.nose))]
-        }),
-    );
+    let skin = look.median((5..12).flat_map(|i| {
+        let u = station(i);
+        [(u, geometry.lower_outer[i] + 0.14), (u, 0.5 * (geometry.upper_outer[i] + geometry.nose))]
+    }));
 
     let mut up = [f32::NAN; STATIONS];
     let mut low = [f32::NAN; STATIONS];
@@ -75,7 +73,8 @@ pub fn find_lip_edges(patch: Patch<'_>, geometry: &mut MouthGeometry) -> LipColo
     if found >= 7 {
         let (up, low) = (settle(&up, &geometry.upper_inner), settle(&low, &geometry.lower_inner));
         for i in 1..STATIONS - 1 {
-            geometry.upper_inner[i] = up[i].clamp(geometry.upper_outer[i], geometry.lower_outer[i].max(geometry.upper_outer[i]));
+            geometry.upper_inner[i] =
+                up[i].clamp(geometry.upper_outer[i], geometry.lower_outer[i].max(geometry.upper_outer[i]));
             geometry.lower_inner[i] =
                 low[i].clamp(geometry.upper_inner[i], geometry.lower_outer[i].max(geometry.upper_inner[i]));
         }

@@ -111,7 +111,8 @@ impl Renderer {
         self.columns.pose(mouth, rest_gap, &pose, &jaw);
         self.field.pose(mouth, [source.width, source.height], &pose, &jaw);
         let roundness = (-pose.width).max(0.0) * pose.presence;
-        let interior = Interior::new(palette, self.columns.gap, pose.teeth * pose.presence, roundness, mouth.width());
+        let interior =
+            Interior::new(palette, self.columns.gap, pose.teeth * pose.presence, roundness, mouth.width());
         let painter = Painter { source, mouth, columns: &self.columns, interior, inverse: mouth.inverse() };
         for row in 0..source.height.div_ceil(CELL) {
             for column in 0..source.width.div_ceil(CELL) {
@@ -172,7 +173,11 @@ impl Painter<'_> {
                 lower.shift((v - lower.edge).max(0.0))
             };
             // Lip colour only: at the soft edge, what lies between the lips in the source is not let in.
-            let at = if within > 0.0 { if 2.0 * v < upper.edge + lower.edge { upper.edge } else { lower.edge } } else { v };
+            let at = if within > 0.0 {
+                if 2.0 * v < upper.edge + lower.edge { upper.edge } else { lower.edge }
+            } else {
+                v
+            };
             let down = node.jaw + shift * node.open;
             if inside == 0.0 && down.abs() * width < 0.02 && node.aside.abs() * width < 0.02 {
                 return None;
