@@ -1,7 +1,7 @@
 //! Neck, shoulders and clothes: a deep blue jacket over a cream blouse; and the studio behind.
 
 use super::paint::{
-    Area, Layer, Plane, Rgb, bell, mix, mix_rgb, noise, over, rgb, smooth_closed, smooth_open, step,
+    Area, Layer, Plane, Rgb, bell, mix, mix_rgb, noise, over, polygon, rgb, smooth_closed, smooth_open, step,
 };
 
 const NECK_LIT: Rgb = rgb(236, 188, 160);
@@ -55,13 +55,13 @@ fn neck(layer: &mut Layer) {
         (74.0, 40.0),
     ]);
     let cast = Plane::fill(area, &head).blurred(6.5).within(&skin);
-    layer.multiply(&cast, rgb(168, 96, 78), 0.88);
+    layer.multiply(&cast, rgb(190, 128, 110), 0.9);
     let deep = Plane::shade(area, |x, y| bell(x - 2.0, y - 146.0, 44.0, 12.0)).within(&skin);
-    layer.multiply(&deep, rgb(150, 80, 66), 0.55);
+    layer.multiply(&deep, rgb(180, 126, 112), 0.5);
     // Muscles of the neck, the pit between the collar bones, the bones.
     for side in [-1.0f32, 1.0] {
         let muscle = [(44.0, 150.0), (34.0, 180.0), (20.0, 206.0), (9.0, 222.0)].map(|(x, y)| (x * side, y));
-        let strength = if side < 0.0 { 0.30 } else { 0.42 };
+        let strength = if side < 0.0 { 0.18 } else { 0.26 };
         layer.multiply(
             &Plane::stroke(area, &smooth_open(&muscle), 5.0).blurred(3.2).within(&skin),
             rgb(190, 124, 104),
@@ -183,22 +183,17 @@ fn jacket(layer: &mut Layer) {
         }
         lapel(layer, &mirror, side);
     }
+    // The hair's shadow on collar and neck.
+    let shade = Plane::shade(area.part(-170, 120, 170, 270), |x, y| {
+        step(44.0, 60.0, x.abs()) * step(178.0, 140.0, x.abs()) * step(258.0, 200.0, y)
+    });
+    layer.multiply(&shade, rgb(58, 40, 40), 0.9);
 }
 
 fn lapel(layer: &mut Layer, mirror: &dyn Fn(&[(f32, f32)]) -> Vec<(f32, f32)>, side: f32) {
     let area = layer.area;
-    let polygon = |points: &[(f32, f32)]| {
-        let points = mirror(points);
-        let mut builder = tiny_skia::PathBuilder::new();
-        builder.move_to(points[0].0, points[0].1);
-        for &(x, y) in &points[1..] {
-            builder.line_to(x, y);
-        }
-        builder.close();
-        builder.finish().expect("the drawing's points are finite")
-    };
     // Collar and lapel with a notch between them.
-    let revers = polygon(&[
+    let revers = polygon(&mirror(&[
         (72.0, 236.0),
         (92.0, 262.0),
         (126.0, 268.0),
@@ -210,18 +205,19 @@ fn lapel(layer: &mut Layer, mirror: &dyn Fn(&[(f32, f32)]) -> Vec<(f32, f32)>, s
         (16.0, 388.0),
         (42.0, 326.0),
         (62.0, 276.0),
-    ]);
-    let collar = polygon(&[
-        (70.0, 190.0),
-        (84.0, 202.0),
-        (104.0, 226.0),
-        (116.0, 256.0),
-        (122.0, 264.0),
-        (93.0, 260.0),
-        (76.0, 240.0),
-        (68.0, 250.0),
-        (64.0, 226.0),
-    ]);
+    ]));
+    let collar = smooth_closed(&mirror(&[
+        (61.0, 186.0),
+        (74.0, 190.0),
+        (90.0, 206.0),
+        (108.0, 232.0),
+        (119.0, 262.0),
+        (106.0, 263.0),
+        (93.0, 259.0),
+        (78.0, 242.0),
+        (69.0, 224.0),
+        (62.0, 202.0),
+    ]));
     for path in [revers, collar] {
         let cloth = Plane::fill(area, &path);
         layer.multiply(

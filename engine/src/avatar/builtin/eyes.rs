@@ -1,6 +1,6 @@
 //! Eyes, painted anew whenever they move: ball, iris, highlights, lids and lashes.
 
-use super::paint::{Area, Drawing, Layer, Rgb, SCALE, bell, mix, mix_rgb, noise, over, rgb, step};
+use super::paint::{Area, Drawing, Layer, Rgb, bell, mix, mix_rgb, noise, over, rgb, step, tint};
 use super::shape::{EYE_X, LID_X, lids};
 
 /// Where the eyes look and how far they are shut.
@@ -14,8 +14,8 @@ pub(super) struct Look {
 
 /// Half width, and reach above and below the middle, of what one eye may touch.
 const REACH: (i32, i32, i32) = (36, 26, 18);
-const IRIS: f32 = 11.6;
-const PUPIL: f32 = 4.9;
+const IRIS: f32 = 11.0;
+const PUPIL: f32 = 4.4;
 const LASH: Rgb = rgb(34, 22, 22);
 
 /// Paints both eyes over `skin`, a head without eyes, into `head`, which is otherwise the same.
@@ -38,7 +38,7 @@ pub(super) fn paint_eyes(head: &mut Layer, skin: &Layer, look: Look) {
 
 /// The iris's middle in the eye's own coordinates, for landmarks and for the painter.
 fn iris(side: f32, look: Look) -> (f32, f32) {
-    (look.gaze.0 * side - 0.6, look.gaze.1 - 1.3 + 1.5 * look.closed)
+    (look.gaze.0 * side - 0.6, look.gaze.1 - 2.2 + 1.5 * look.closed)
 }
 
 fn ball(eye: &mut Layer, side: f32, look: Look) {
@@ -125,11 +125,11 @@ fn folds(eye: &mut Layer, side: f32, look: Look) {
             // Crease: follows the open lid's arc, a little above it, and sinks with a closing lid.
             let t = u / LID_X;
             let ends = step(-1.12, -0.72, t) * step(1.42, 0.95, t);
-            let crease = open_upper.min(1.0) - 4.6 - 1.2 * t + 1.6 * look.closed;
+            let crease = open_upper.min(1.0) - 5.8 - 0.8 * t + 2.0 * look.closed;
             let fold = ends
                 * (0.62 * bell(0.0, v - crease, 1.0, 0.75)
                     + 0.24 * step(-5.0, 0.0, v - crease) * step(0.6, 0.0, v - crease));
-            shade(texel, rgb(142, 78, 66), fold);
+            tint(texel, rgb(142, 78, 66), fold);
             // The bulge of the lid catches light between crease and lashes.
             let lit = 0.10
                 * ends
@@ -140,20 +140,14 @@ fn folds(eye: &mut Layer, side: f32, look: Look) {
             }
             // Under the eye: the lid's wet edge, then a soft hollow.
             let edge = step(LID_X + 1.5, LID_X - 4.0, u.abs());
-            shade(texel, rgb(178, 104, 92), edge * (0.42 * bell(0.0, v - lower - 0.5, 1.0, 0.75)));
+            tint(texel, rgb(178, 104, 92), edge * (0.42 * bell(0.0, v - lower - 0.5, 1.0, 0.75)));
             let hollow = bell(u + 3.0, v - lower - 6.5, 15.0, 2.4);
-            shade(texel, rgb(206, 150, 132), 0.34 * hollow);
+            tint(texel, rgb(206, 150, 132), 0.34 * hollow);
             let pouch = bell(u - 1.0, v - lower - 3.0, 13.0, 1.4);
             for value in &mut texel[..3] {
                 *value += (1.0 - *value) * 0.08 * pouch;
             }
         }
-    }
-}
-
-fn shade(texel: &mut [f32; 4], tint: Rgb, amount: f32) {
-    for (value, tint) in texel.iter_mut().zip(tint) {
-        *value *= 1.0 + (tint - 1.0) * amount;
     }
 }
 
@@ -166,13 +160,13 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
         (0..=28).map(|i| mix(-LID_X + 0.8, LID_X, i as f32 / 28.0)).map(|u| place(u, lid(u) - 0.5)).collect();
     line.push(place(LID_X + 2.0, lid(LID_X) - 1.6));
     line.push(place(LID_X + 4.2, lid(LID_X) - 3.3));
-    drawing.hair(&line, |t| 0.9 + 2.3 * step(0.0, 0.55, t) * step(1.02, 0.86, t), LASH, 0.93);
-    for i in 0..30 {
-        let t = i as f32 / 29.0;
+    drawing.hair(&line, |t| 1.1 + 2.3 * step(0.0, 0.5, t) * step(1.02, 0.86, t), LASH, 0.93);
+    for i in 0..24 {
+        let t = i as f32 / 23.0;
         let u = mix(-17.0, LID_X + 0.6, t);
         let wobble = noise(i as f32 * 3.7, 5.0 + side);
-        let length = mix(2.6, 7.0, step(0.0, 0.85, t)) * (1.0 + 0.22 * wobble);
-        let lean = mix(-0.35, 1.0, t) + 0.18 * wobble;
+        let length = mix(1.8, 5.6, step(0.0, 0.85, t)) * (1.0 + 0.12 * wobble);
+        let lean = mix(-0.35, 0.95, t) + 0.08 * wobble;
         // An open lid turns its lashes up, a shut one lets them hang.
         let rise = mix(-1.0, 0.72, look.closed);
         let root = (u, lid(u) - 0.4);
@@ -190,9 +184,9 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
             .collect();
         drawing.hair(&points, |s| 1.05 * (1.0 - s) + 0.12, LASH, 0.86);
     }
-    for i in 0..15 {
-        let t = i as f32 / 14.0;
-        let u = mix(-6.0, LID_X - 1.5, t);
+    for i in 0..11 {
+        let t = i as f32 / 10.0;
+        let u = mix(1.0, LID_X - 1.5, t);
         let root = lids(u, look.closed)[1] + 0.5;
         let length = 1.7 + 0.7 * noise(i as f32 * 2.3, 8.0);
         let points = [
@@ -200,7 +194,7 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
             place(u + 0.35 * length, root + length * 0.7),
             place(u + 0.9 * length * t + 0.3, root + length),
         ];
-        drawing.hair(&points, |s| 0.5 * (1.0 - s) + 0.1, LASH, 0.45);
+        drawing.hair(&points, |s| 0.5 * (1.0 - s) + 0.1, LASH, 0.32);
     }
     eye.lay(&drawing.pixmap);
 }
@@ -208,7 +202,7 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
 fn cut(from: &Layer, area: Area) -> Layer {
     let mut part = Layer::new(area);
     let (width, height) = area.texels();
-    let (stride, offset) = place(from.area, area);
+    let (stride, offset) = from.area.place(area);
     for row in 0..height {
         let start = offset + row * stride;
         part.texels[row * width..][..width].copy_from_slice(&from.texels[start..start + width]);
@@ -218,17 +212,9 @@ fn cut(from: &Layer, area: Area) -> Layer {
 
 fn paste(onto: &mut Layer, part: &Layer) {
     let (width, height) = part.area.texels();
-    let (stride, offset) = place(onto.area, part.area);
+    let (stride, offset) = onto.area.place(part.area);
     for row in 0..height {
         let start = offset + row * stride;
         onto.texels[start..start + width].copy_from_slice(&part.texels[row * width..][..width]);
     }
-}
-
-/// Texels a row of `whole`, and the index of the first texel of `part` in it.
-fn place(whole: Area, part: Area) -> (usize, usize) {
-    let scale = SCALE as i32;
-    let stride = whole.texels().0;
-    let (dx, dy) = ((part.x - whole.x) * scale, (part.y - whole.y) * scale);
-    (stride, dy as usize * stride + dx as usize)
 }

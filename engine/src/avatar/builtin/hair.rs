@@ -1,331 +1,312 @@
 //! Dark, smooth, shoulder-long hair with a side parting, drawn as thousands of tapered strands.
 //!
-//! A lock is a sheet between two guide curves; its strands follow the guides, wander a little,
-//! and are lighter where the sheet turns towards the lamp.
+//! A lock is a sheet between two guide curves; its strands follow the guides, gather in tresses,
+//! wander a little, and are lighter where the sheet turns towards the lamp.
 
-use super::paint::{Drawing, Layer, Plane, Rgb, along, hash, mix, mix_rgb, noise, rgb, smooth_closed, step};
+use super::paint::{
+    Drawing, Layer, Plane, Rgb, along, bell, hash, mix, mix_rgb, noise, polygon, rgb, smooth_closed,
+    smooth_open, step,
+};
 use super::shape::{BROW, brow_width};
 
-const DARK: Rgb = rgb(26, 18, 19);
-const BODY: Rgb = rgb(54, 36, 32);
-const SHEEN: Rgb = rgb(150, 104, 82);
+const DARK: Rgb = rgb(24, 16, 17);
+const BODY: Rgb = rgb(66, 43, 36);
+const SHEEN: Rgb = rgb(176, 122, 92);
 
-type Guide = [(f32, f32); 6];
+type Guide = [(f32, f32); 10];
 
 /// One sheet of hair.
 struct Lock {
-    from: Guide,
-    to: Guide,
+    /// The edge towards the face.
+    inner: Guide,
+    /// The edge away from it.
+    outer: Guide,
     strands: usize,
-    /// Where along the strands the light stands, 0..1, and how strong it is there.
-    sheen: (f32, f32),
+    /// How bright the light on it is, 0..1.
+    sheen: f32,
     seed: i32,
+}
+
+impl Lock {
+    /// The place at `s` along the lock (0 root, 1 tip) and `across` it (0 inner edge, 1 outer edge).
+    fn at(&self, s: f32, across: f32) -> (f32, f32) {
+        let (a, b) = (along(&self.inner, s), along(&self.outer, s));
+        // Loose waves that grow towards the tips and do not move all hair alike.
+        let wave = 5.0 * step(0.45, 0.9, s) * (s * 15.0 + across * 1.6 + self.seed as f32).sin();
+        (mix(a.0, b.0, across) + wave, mix(a.1, b.1, across))
+    }
 }
 
 /// The hair behind neck and shoulders.
 pub(super) fn paint_back(layer: &mut Layer) {
     let silhouette = smooth_closed(&[
-        (0.0, -186.0),
-        (62.0, -172.0),
-        (108.0, -126.0),
-        (124.0, -60.0),
-        (126.0, 20.0),
-        (130.0, 100.0),
-        (132.0, 170.0),
-        (112.0, 214.0),
-        (60.0, 226.0),
-        (0.0, 228.0),
-        (-60.0, 226.0),
-        (-112.0, 214.0),
-        (-130.0, 170.0),
-        (-128.0, 100.0),
-        (-125.0, 20.0),
-        (-122.0, -60.0),
-        (-106.0, -126.0),
-        (-60.0, -172.0),
+        (0.0, -182.0),
+        (60.0, -170.0),
+        (104.0, -126.0),
+        (120.0, -60.0),
+        (124.0, 20.0),
+        (126.0, 100.0),
+        (124.0, 170.0),
+        (100.0, 206.0),
+        (56.0, 216.0),
+        (0.0, 218.0),
+        (-56.0, 216.0),
+        (-100.0, 206.0),
+        (-124.0, 170.0),
+        (-126.0, 100.0),
+        (-124.0, 20.0),
+        (-120.0, -60.0),
+        (-104.0, -126.0),
+        (-60.0, -170.0),
     ]);
-    layer.paint(&Plane::fill(layer.area, &silhouette).blurred(0.8), rgb(30, 20, 21), 1.0);
+    layer.paint(&Plane::fill(layer.area, &silhouette).blurred(0.8), rgb(30, 20, 20), 1.0);
     let mut drawing = Drawing::new(layer.area);
     for side in [-1.0f32, 1.0] {
-        let guide = |points: Guide| points.map(|(x, y)| (x * side, y));
-        strands(
-            &mut drawing,
-            &Lock {
-                from: guide([
-                    (92.0, -120.0),
-                    (116.0, -60.0),
-                    (122.0, 10.0),
-                    (124.0, 90.0),
-                    (130.0, 160.0),
-                    (118.0, 226.0),
-                ]),
-                to: guide([
-                    (40.0, -40.0),
-                    (60.0, 20.0),
-                    (66.0, 80.0),
-                    (68.0, 130.0),
-                    (70.0, 180.0),
-                    (62.0, 232.0),
-                ]),
-                strands: 420,
-                sheen: (0.42, 0.16),
-                seed: 11 + side as i32,
-            },
-        );
+        let points = |points: Guide| points.map(|(x, y)| (x * side, y));
+        let lock = Lock {
+            inner: points([
+                (36.0, -20.0),
+                (46.0, 10.0),
+                (54.0, 40.0),
+                (58.0, 70.0),
+                (60.0, 100.0),
+                (60.0, 130.0),
+                (60.0, 160.0),
+                (60.0, 180.0),
+                (58.0, 200.0),
+                (54.0, 222.0),
+            ]),
+            outer: points([
+                (92.0, -110.0),
+                (110.0, -70.0),
+                (118.0, -30.0),
+                (121.0, 10.0),
+                (123.0, 50.0),
+                (124.0, 90.0),
+                (125.0, 125.0),
+                (125.0, 155.0),
+                (121.0, 186.0),
+                (106.0, 214.0),
+            ]),
+            strands: 300,
+            sheen: 0.10,
+            seed: 11 + side as i32,
+        };
+        strands(&mut drawing, &lock);
     }
     layer.lay(&drawing.pixmap);
     // The inside, behind the neck, lies in shadow.
-    let inside = Plane::shade(layer.area, |x, y| step(104.0, 62.0, x.abs()) * step(60.0, 120.0, y));
-    layer.multiply(&inside, rgb(70, 58, 62), 0.8);
+    let inside = Plane::shade(layer.area, |x, y| step(108.0, 60.0, x.abs()) * step(50.0, 110.0, y));
+    layer.multiply(&inside, rgb(80, 66, 66), 0.8);
 }
 
 /// The hair around the face and over the shoulders; drawn over the face.
 pub(super) fn paint_front(layer: &mut Layer) {
     let locks = front_locks();
     // What the hair darkens on the skin beneath: its own shape, moved and softened.
-    let mut shadow = Drawing::new(layer.area);
+    let mut shape = Drawing::new(layer.area);
     for lock in &locks {
-        sheet(&mut shadow, lock, 1.0, (4.0, 6.0));
+        sheet(&mut shape, lock, (5.0, 5.0));
     }
-    let mut cover = Plane::shade(layer.area, |_, _| 0.0);
-    for (value, ink) in cover.data.iter_mut().zip(shadow.pixmap.pixels()) {
-        *value = f32::from(ink.alpha()) / 255.0;
-    }
-    layer.multiply(&cover.blurred(5.0), rgb(140, 74, 58), 0.72);
+    let coverage = |drawing: &Drawing| Plane {
+        area: layer.area,
+        data: drawing.pixmap.pixels().iter().map(|ink| f32::from(ink.alpha()) / 255.0).collect(),
+    };
+    let cast = coverage(&shape).blurred(4.5);
+    layer.multiply(&cast, rgb(158, 92, 74), 0.66);
     for lock in &locks {
         let mut drawing = Drawing::new(layer.area);
-        sheet(&mut drawing, lock, 1.0, (0.0, 0.0));
+        sheet(&mut drawing, lock, (0.0, 0.0));
         strands(&mut drawing, lock);
         layer.lay(&drawing.pixmap);
     }
+    volume(layer);
     let mut drawing = Drawing::new(layer.area);
-    strays(&mut drawing, &locks);
+    for lock in &locks {
+        strays(&mut drawing, lock);
+    }
     layer.lay(&drawing.pixmap);
 }
 
-fn front_locks() -> Vec<Lock> {
-    let part = (26.0, -168.0);
-    vec![
-        // The long side, lower sheet: from the parting over the temple and down before the ear.
+fn front_locks() -> [Lock; 2] {
+    [
         Lock {
-            from: [
-                (20.0, -150.0),
-                (-30.0, -132.0),
-                (-74.0, -92.0),
-                (-96.0, -34.0),
-                (-99.0, 40.0),
-                (-94.0, 120.0),
+            inner: [
+                (31.0, -134.0),
+                (56.0, -118.0),
+                (79.0, -90.0),
+                (93.0, -52.0),
+                (98.0, -8.0),
+                (98.0, 38.0),
+                (94.0, 88.0),
+                (87.0, 138.0),
+                (83.0, 184.0),
+                (86.0, 228.0),
             ],
-            to: [
-                (10.0, -170.0),
-                (-62.0, -158.0),
-                (-110.0, -104.0),
-                (-123.0, -30.0),
-                (-126.0, 60.0),
-                (-128.0, 150.0),
+            outer: [
+                (27.0, -184.0),
+                (66.0, -180.0),
+                (102.0, -150.0),
+                (121.0, -102.0),
+                (128.0, -46.0),
+                (131.0, 14.0),
+                (135.0, 78.0),
+                (139.0, 138.0),
+                (136.0, 184.0),
+                (112.0, 226.0),
             ],
-            strands: 620,
-            sheen: (0.40, 0.62),
-            seed: 1,
-        },
-        // Its lower part, over the shoulder.
-        Lock {
-            from: [
-                (-97.0, -8.0),
-                (-99.0, 50.0),
-                (-92.0, 104.0),
-                (-84.0, 150.0),
-                (-80.0, 196.0),
-                (-88.0, 242.0),
-            ],
-            to: [
-                (-124.0, -10.0),
-                (-127.0, 50.0),
-                (-131.0, 104.0),
-                (-136.0, 150.0),
-                (-136.0, 190.0),
-                (-112.0, 240.0),
-            ],
-            strands: 420,
-            sheen: (0.52, 0.34),
-            seed: 2,
-        },
-        // The short side.
-        Lock {
-            from: [(30.0, -150.0), (58.0, -128.0), (82.0, -92.0), (96.0, -36.0), (98.0, 36.0), (94.0, 110.0)],
-            to: [
-                (28.0, -170.0),
-                (78.0, -156.0),
-                (112.0, -104.0),
-                (124.0, -34.0),
-                (126.0, 50.0),
-                (128.0, 140.0),
-            ],
-            strands: 520,
-            sheen: (0.36, 0.42),
+            strands: 1000,
+            sheen: 0.55,
             seed: 3,
         },
         Lock {
-            from: [(97.0, -8.0), (98.0, 46.0), (92.0, 100.0), (86.0, 146.0), (84.0, 190.0), (92.0, 232.0)],
-            to: [
-                (124.0, -10.0),
-                (126.0, 46.0),
-                (129.0, 100.0),
-                (133.0, 150.0),
-                (132.0, 190.0),
-                (114.0, 232.0),
+            inner: [
+                (25.0, -133.0),
+                (0.0, -108.0),
+                (-40.0, -80.0),
+                (-76.0, -48.0),
+                (-94.0, -8.0),
+                (-99.0, 36.0),
+                (-95.0, 88.0),
+                (-86.0, 138.0),
+                (-80.0, 186.0),
+                (-84.0, 236.0),
             ],
-            strands: 380,
-            sheen: (0.5, 0.26),
-            seed: 4,
-        },
-        // The crown, from the parting to both sides.
-        Lock {
-            from: [
-                (14.0, -160.0),
-                (-24.0, -150.0),
-                (-66.0, -120.0),
-                (-92.0, -74.0),
-                (-104.0, -30.0),
-                (-108.0, 20.0),
+            outer: [
+                (26.0, -184.0),
+                (-36.0, -189.0),
+                (-88.0, -163.0),
+                (-118.0, -110.0),
+                (-129.0, -50.0),
+                (-133.0, 12.0),
+                (-138.0, 78.0),
+                (-142.0, 138.0),
+                (-139.0, 188.0),
+                (-113.0, 234.0),
             ],
-            to: [part, (-20.0, -190.0), (-84.0, -164.0), (-117.0, -104.0), (-124.0, -50.0), (-125.0, 10.0)],
-            strands: 520,
-            sheen: (0.42, 0.85),
+            strands: 1250,
+            sheen: 0.85,
             seed: 5,
-        },
-        Lock {
-            from: [
-                (26.0, -158.0),
-                (50.0, -148.0),
-                (80.0, -116.0),
-                (98.0, -72.0),
-                (106.0, -30.0),
-                (110.0, 16.0),
-            ],
-            to: [part, (62.0, -180.0), (102.0, -142.0), (118.0, -92.0), (124.0, -44.0), (125.0, 6.0)],
-            strands: 400,
-            sheen: (0.40, 0.55),
-            seed: 6,
         },
     ]
 }
 
-/// Fills the sheet a lock lies in.
-fn sheet(drawing: &mut Drawing, lock: &Lock, opacity: f32, shift: (f32, f32)) {
-    let steps = 24;
-    let there = (0..=steps).map(|i| along(&lock.from, i as f32 / steps as f32));
-    let back = (0..=steps).rev().map(|i| along(&lock.to, i as f32 / steps as f32));
-    let points: Vec<(f32, f32)> = there.chain(back).map(|(x, y)| (x + shift.0, y + shift.1)).collect();
-    let mut builder = tiny_skia::PathBuilder::new();
-    builder.move_to(points[0].0, points[0].1);
-    for &(x, y) in &points[1..] {
-        builder.line_to(x, y);
-    }
-    builder.close();
-    if let Some(path) = builder.finish() {
-        drawing.fill(&path, BODY.map(|value| value * 0.72), opacity);
-    }
+/// Fills the sheet a lock lies in, up to where its strands begin to thin out.
+fn sheet(drawing: &mut Drawing, lock: &Lock, shift: (f32, f32)) {
+    let steps = 40;
+    let edge = |i: usize, across: f32| lock.at(0.94 * i as f32 / steps as f32, across);
+    // The tips are ragged: tresses of different lengths.
+    let tips = (1..steps).map(|i| {
+        let across = i as f32 / steps as f32;
+        lock.at(0.94 + 0.025 * noise(across * 9.0, 3.0) + 0.02 * noise(across * 31.0, 7.0), across)
+    });
+    let down = (0..=steps).map(|i| edge(i, 0.0));
+    let outline = down.chain(tips).chain((0..=steps).rev().map(|i| edge(i, 1.0)));
+    let points: Vec<(f32, f32)> = outline.map(|(x, y)| (x + shift.0, y + shift.1)).collect();
+    drawing.fill(&polygon(&points), DARK.map(|value| value * 1.15), 1.0);
 }
 
 /// Draws a lock's strands.
 fn strands(drawing: &mut Drawing, lock: &Lock) {
+    let seed = lock.seed as f32;
     for i in 0..lock.strands {
-        let random = |k: i32| hash(i as i32 * 7 + k, lock.seed * 131);
+        let random = |k: i32| hash(i as i32 * 11 + k, lock.seed * 131);
         // Strands thin out a little past both edges of the sheet.
-        let across = 0.5 + 0.53 * random(0);
-        let (start, end) = (0.02 * (1.0 + random(1)), 1.0 - 0.09 * (1.0 + random(2)));
-        let clump = noise(across * 9.0, lock.seed as f32 * 5.0 + 2.0);
-        let points: Vec<(f32, f32)> = (0..=16)
-            .map(|k| {
-                let s = mix(start, end, k as f32 / 16.0);
-                let (a, b) = (along(&lock.from, s), along(&lock.to, s));
-                let drift =
-                    across + 0.035 * noise(s * 3.0 + random(3) * 9.0, across * 4.0) + 0.03 * clump * s;
-                (mix(a.0, b.0, drift), mix(a.1, b.1, drift))
-            })
-            .collect();
-        let dark = 0.5 + 0.5 * random(4);
-        let base = mix_rgb(DARK, BODY, 0.25 + 0.65 * dark + 0.25 * clump);
-        let width = 0.55 + 0.45 * random(5).abs();
-        drawing.hair(&points, |t| width * (1.15 - 0.85 * t), base, 0.62);
-        // Light stands across the sheet: a second, shorter stroke where it is bright.
-        let centre = lock.sheen.0 + 0.05 * random(6) + 0.05 * clump;
-        let strength = lock.sheen.1
-            * (0.35 + 0.65 * (0.5 + 0.5 * noise(across * 14.0, lock.seed as f32)))
-            * step(-0.7, 0.9, random(7));
-        let reach = 0.16 + 0.07 * random(8);
-        let glint: Vec<(f32, f32)> = (0..=10)
-            .map(|k| {
-                let s = (centre + reach * (k as f32 / 5.0 - 1.0)).clamp(0.0, 1.0);
-                let place = ((s - start) / (end - start)).clamp(0.0, 1.0) * 16.0;
-                let at = (place as usize).min(15);
-                let u = place - at as f32;
-                (mix(points[at].0, points[at + 1].0, u), mix(points[at].1, points[at + 1].1, u))
-            })
-            .collect();
-        drawing.hair(&glint, |t| 0.8 * (1.0 - (2.0 * t - 1.0).powi(2)), SHEEN, strength * 0.5);
+        let across = 0.5 + 0.515 * random(0);
+        let tress = 0.6 * noise(across * 11.0, seed * 5.0) + 0.4 * noise(across * 27.0, seed * 3.0);
+        let (start, end) =
+            (0.004 * (1.0 + random(1)), 1.0 - 0.035 * (1.0 + random(2)) - 0.02 * (1.0 + tress));
+        let wander = 0.018 * random(3);
+        let place = |s: f32| {
+            let drift = across + wander * (s * 9.0 + random(4) * 6.0).sin() + 0.028 * tress * s;
+            lock.at(s, drift)
+        };
+        let points: Vec<(f32, f32)> = (0..=22).map(|k| place(mix(start, end, k as f32 / 22.0))).collect();
+        let light = (0.42 + 0.34 * random(5) + 0.55 * tress).clamp(0.0, 1.15);
+        let width = 0.55 + 0.5 * random(6).abs();
+        drawing.hair(&points, |t| width * (1.25 - 0.95 * t), mix_rgb(DARK, BODY, light), 0.66);
+        if random(7) < -0.15 {
+            continue;
+        }
+        // Light stands across the sheet where it turns towards the lamp, and once more, fainter, where it waves.
+        for (centre, reach, strength) in [(0.235, 0.085, 1.0), (0.60, 0.11, 0.42)] {
+            let middle = centre + 0.022 * random(8) + 0.03 * tress + 0.05 * (across - 0.5);
+            let strength = strength
+                * lock.sheen
+                * (0.35 + 0.65 * step(-0.5, 0.6, tress))
+                * bell(across - 0.52, 0.0, 0.30, 1.0);
+            let reach = reach * (1.0 + 0.4 * random(9));
+            let glint: Vec<(f32, f32)> =
+                (0..=8).map(|k| place(middle + reach * (k as f32 / 4.0 - 1.0))).collect();
+            drawing.hair(&glint, |t| 0.95 * (1.0 - (2.0 * t - 1.0).powi(2)), SHEEN, 0.40 * strength);
+        }
     }
 }
 
+/// Rounds the hair as a whole: darker by the neck and towards the outline, a rim of light on the far side.
+fn volume(layer: &mut Layer) {
+    let area = layer.area;
+    let low = Plane::shade(area.part(-160, 60, 160, 260), |x, y| {
+        step(80.0, 150.0, y) * step(124.0, 92.0, x.abs()) * 0.8
+    });
+    // Only hair lies that low in this layer.
+    layer.multiply(&low.blurred(3.0), rgb(104, 90, 90), 0.6);
+    let part = [(28.0, -128.0), (27.0, -146.0), (26.6, -162.0), (27.0, -176.0)];
+    let line = Plane::stroke(area.part(10, -190, 46, -104), &smooth_open(&part), 1.3).blurred(0.8);
+    layer.paint_with(&line, |_, y| (rgb(196, 144, 122), 0.75 * step(-178.0, -130.0, y)));
+}
+
 /// Single hairs that left their lock.
-fn strays(drawing: &mut Drawing, locks: &[Lock]) {
-    for (n, lock) in locks.iter().enumerate() {
-        for i in 0..9 {
-            let random = |k: i32| hash(i * 13 + k, 977 + n as i32);
-            let across =
-                if random(0) > 0.0 { 1.03 + 0.05 * random(1).abs() } else { -0.03 - 0.04 * random(1).abs() };
-            let (start, length) = (0.3 * (1.0 + random(2)), 0.35 + 0.15 * random(3));
-            let points: Vec<(f32, f32)> = (0..=10)
-                .map(|k| {
-                    let t = k as f32 / 10.0;
-                    let s = (start + length * t).min(1.0);
-                    let (a, b) = (along(&lock.from, s), along(&lock.to, s));
-                    let drift = across + 0.05 * (t * 3.1).sin() * random(4);
-                    (mix(a.0, b.0, drift), mix(a.1, b.1, drift))
-                })
-                .collect();
-            drawing.hair(&points, |t| 0.55 * (1.0 - t) + 0.15, mix_rgb(BODY, SHEEN, 0.25), 0.5);
-        }
+fn strays(drawing: &mut Drawing, lock: &Lock) {
+    for i in 0..26 {
+        let random = |k: i32| hash(i * 13 + k, 977 + lock.seed);
+        let across =
+            if random(0) > -0.2 { 1.0 + 0.07 * random(1).abs() } else { -0.02 - 0.05 * random(1).abs() };
+        let (start, length) = (0.10 + 0.34 * (1.0 + random(2)), 0.22 + 0.12 * random(3));
+        let points: Vec<(f32, f32)> = (0..=12)
+            .map(|k| {
+                let t = k as f32 / 12.0;
+                lock.at((start + length * t).min(1.03), across + 0.05 * (t * 3.1).sin() * random(4))
+            })
+            .collect();
+        drawing.hair(&points, |t| 0.5 * (1.0 - t) + 0.15, mix_rgb(BODY, SHEEN, 0.2), 0.55);
     }
 }
 
 /// Brows, hair by hair.
 pub(super) fn paint_brows(layer: &mut Layer) {
+    let area = layer.area.part(-96, -60, 96, -10);
     for side in [-1.0f32, 1.0] {
-        let lift = if side < 0.0 { 0.0 } else { -0.5 };
-        let outline: Vec<(f32, f32)> = (0..=20)
-            .map(|i| (i, -0.5))
-            .chain((0..=20).rev().map(|i| (i, 0.5)))
-            .map(|(i, edge)| {
-                let t = i as f32 / 20.0;
-                let (x, y) = along(&BROW, t);
-                (x * side, y + lift + edge * brow_width(t))
-            })
-            .collect();
-        let base = Plane::fill(layer.area, &smooth_closed(&outline)).blurred(1.7);
-        layer.multiply(&base, rgb(112, 70, 58), 0.62);
+        let lift = if side < 0.0 { 0.0 } else { -0.6 };
+        let edge = |t: f32, share: f32| {
+            let (x, y) = along(&BROW, t);
+            (x * side, y + lift + share * brow_width(t))
+        };
+        let upper = (0..=20).map(|i| edge(i as f32 / 20.0, -0.42));
+        let lower = (0..=20).rev().map(|i| edge(i as f32 / 20.0, 0.42));
+        let outline: Vec<(f32, f32)> = upper.chain(lower).collect();
+        let base = Plane::fill(area, &smooth_closed(&outline)).blurred(1.6);
+        layer.multiply(&base, rgb(128, 84, 70), 0.66);
         let mut drawing = Drawing::new(layer.area);
-        for i in 0..230 {
+        for i in 0..260 {
             let random = |k: i32| hash(i * 5 + k, 400 + side as i32);
             let t = 0.5 + 0.5 * random(0);
-            let (x, y) = along(&BROW, t);
-            let y = y + lift + 0.46 * random(1) * brow_width(t);
+            let (x, y) = edge(t, 0.44 * random(1));
             // Upright near the nose, lying down along the arch outwards.
-            let slope = mix(-1.25, 0.30, step(0.0, 0.75, t)) + 0.16 * random(2) - 0.5 * random(1) * (1.0 - t);
-            let length = mix(5.2, 6.6, step(0.0, 0.4, t))
+            let slope = mix(-0.95, 0.32, step(0.0, 0.7, t)) + 0.14 * random(2) - 0.4 * random(1) * (1.0 - t);
+            let length = mix(4.2, 5.8, step(0.0, 0.4, t))
                 * (0.85 + 0.3 * random(3))
-                * mix(1.0, 0.72, step(0.7, 1.0, t));
-            let (cos, sin) = (slope.cos(), slope.sin());
+                * mix(1.0, 0.7, step(0.7, 1.0, t));
             let points = [0.0, 0.5, 1.0].map(|s| {
-                let along = length * (s - 0.4);
-                ((x + along * cos) * side, y + along * sin + 0.5 * s * s)
+                let along = length * (s - 0.45);
+                (x + along * slope.cos() * side, y + along * slope.sin() + 0.5 * s * s)
             });
+            let opacity = 0.42 * step(-0.06, 0.16, t);
             drawing.hair(
                 &points,
-                |s| 0.75 * (1.0 - 0.75 * s),
-                mix_rgb(DARK, BODY, 0.5 + 0.5 * random(4)),
-                0.5,
+                |s| 0.62 * (1.0 - 0.75 * s),
+                mix_rgb(DARK, BODY, 0.6 + 0.4 * random(4)),
+                opacity,
             );
         }
         layer.lay(&drawing.pixmap);

@@ -43,7 +43,8 @@ fn surface(normal: [f32; 3], shadow: f32, cavity: f32, height: f32) -> Light {
     // Light creeps round the terminator inside skin, red farthest.
     let wrap = [0.42, 0.27, 0.21];
     let key = [1.0, 0.955, 0.90];
-    let fill = [0.86, 0.95, 1.0];
+    let fill = [1.0, 0.95, 0.92];
+    let around = [1.16, 0.97, 0.91];
     let facing = dot(normal, unit(KEY));
     let aside = dot(normal, unit(FILL)).max(0.0);
     let above = 0.5 - 0.5 * normal[1];
@@ -51,9 +52,9 @@ fn surface(normal: [f32; 3], shadow: f32, cavity: f32, height: f32) -> Light {
     for c in 0..3 {
         let lit = ((facing + wrap[c]) / (1.0 + wrap[c])).max(0.0);
         let soft_shadow = shadow.powf([0.62, 1.0, 1.15][c]);
-        let ambient = 0.19 + 0.13 * above;
+        let ambient = 0.225 + 0.12 * above;
         diffuse[c] = 0.86 * key[c] * lit * soft_shadow
-            + (0.17 * fill[c] * aside + ambient) * cavity.powf([0.75, 1.1, 1.25][c]);
+            + (0.20 * fill[c] * aside + ambient * around[c]) * cavity.powf([0.75, 1.1, 1.25][c]);
     }
     let half = unit([KEY[0], KEY[1], KEY[2] + 1.0]);
     let gloss = dot(normal, half).max(0.0).powf(26.0) * shadow;

@@ -37,6 +37,21 @@ impl Area {
         (self.width * SCALE as usize, self.height * SCALE as usize)
     }
 
+    /// The part of this area between two corners.
+    pub(super) fn part(&self, left: i32, top: i32, right: i32, bottom: i32) -> Self {
+        let (x, y) = (left.max(self.x), top.max(self.y));
+        let (right, bottom) =
+            (right.min(self.x + self.width as i32), bottom.min(self.y + self.height as i32));
+        Self { x, y, width: (right - x).max(1) as usize, height: (bottom - y).max(1) as usize }
+    }
+
+    /// Texels a row here, and the index here of the first texel of `part`.
+    pub(super) fn place(&self, part: Area) -> (usize, usize) {
+        let stride = self.texels().0;
+        let (dx, dy) = ((part.x - self.x) * SCALE as i32, (part.y - self.y) * SCALE as i32);
+        (stride, dy as usize * stride + dx as usize)
+    }
+
     fn transform(&self) -> Transform {
         Transform::from_translate(-self.x as f32, -self.y as f32).post_scale(SCALE, SCALE)
     }
@@ -125,35 +140,39 @@ impl Layer {
 
     /// Lays a colour and an opacity that depend on the place over the layer.
     pub(super) fn paint_with(&mut self, plane: &Plane, colour: impl Fn(f32, f32) -> (Rgb, f32)) {
-        let (width, height) = self.area.texels();
-        for row in 0..height {
-            for column in 0..width {
-                let index = row * width + column;
-                if plane.data[index] > 0.0 {
-                    let (x, y) = self.area.at(column, row);
-                    let (colour, opacity) = colour(x, y);
-                    over(&mut self.texels[index], colour, plane.data[index] * opacity);
-                }
-            }
-        }
+        self.change(plane, |texel, coverage, x, y| {
+            let (colour, opacity) = colour(x, y);
+            over(texel, colour, coverage * opacity);
+        });
     }
 
     /// Multiplies what is already there by `colour` where `plane` covers it: a shadow or a tint.
     pub(super) fn multiply(&mut self, plane: &Plane, colour: Rgb, opacity: f32) {
-        for (texel, coverage) in self.texels.iter_mut().zip(&plane.data) {
-            let amount = coverage * opacity;
-            for (channel, tint) in texel.iter_mut().zip(colour) {
-                *channel *= 1.0 + (tint - 1.0) * amount;
-            }
-        }
+        self.change(plane, |texel, coverage, _, _| tint(texel, colour, coverage * opacity));
     }
 
     /// Brightens what is already there towards white: light falling on it.
     pub(super) fn screen(&mut self, plane: &Plane, colour: Rgb, opacity: f32) {
-        for (texel, coverage) in self.texels.iter_mut().zip(&plane.data) {
+        self.change(plane, |texel, coverage, _, _| {
             let (amount, alpha) = (coverage * opacity, texel[3]);
             for (channel, light) in texel.iter_mut().zip(colour) {
                 *channel += (alpha - *channel) * light * amount;
+            }
+        });
+    }
+
+    /// Calls `change` with each texel that `plane`, an area inside the layer's, covers; its coverage and place.
+    fn change(&mut self, plane: &Plane, change: impl Fn(&mut [f32; 4], f32, f32, f32)) {
+        let (width, height) = plane.area.texels();
+        let (stride, offset) = self.area.place(plane.area);
+        for row in 0..height {
+            let texels = &mut self.texels[offset + row * stride..][..width];
+            for (column, (texel, &coverage)) in texels.iter_mut().zip(&plane.data[row * width..]).enumerate()
+            {
+                if coverage > 0.0 {
+                    let (x, y) = plane.area.at(column, row);
+                    change(texel, coverage, x, y);
+                }
             }
         }
     }
@@ -231,6 +250,17 @@ fn ribbon(points: &[(f32, f32)], width: impl Fn(f32) -> f32) -> Option<Path> {
     builder.finish()
 }
 
+/// A closed path with straight sides.
+pub(super) fn polygon(points: &[(f32, f32)]) -> Path {
+    let mut builder = PathBuilder::new();
+    builder.move_to(points[0].0, points[0].1);
+    for &(x, y) in &points[1..] {
+        builder.line_to(x, y);
+    }
+    builder.close();
+    builder.finish().expect("the drawing's points are finite")
+}
+
 /// A smooth closed path through `points` (Catmull-Rom).
 pub(super) fn smooth_closed(points: &[(f32, f32)]) -> Path {
     let count = points.len();
@@ -292,6 +322,13 @@ pub(super) fn over(texel: &mut [f32; 4], colour: Rgb, alpha: f32) {
         *channel = *channel * (1.0 - alpha) + value * alpha;
     }
     texel[3] = texel[3] * (1.0 - alpha) + alpha;
+}
+
+/// Multiplies one texel by `colour`, `amount` strong.
+pub(super) fn tint(texel: &mut [f32; 4], colour: Rgb, amount: f32) {
+    for (channel, tint) in texel.iter_mut().zip(colour) {
+        *channel *= 1.0 + (tint - 1.0) * amount;
+    }
 }
 
 /// Three box passes, close to a Gaussian of `sigma` texels.

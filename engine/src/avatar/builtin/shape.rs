@@ -32,7 +32,7 @@ const STEPS: usize = 512;
 /// Half the distance between the pupils.
 pub(super) const EYE_X: f32 = 45.5;
 /// Half the width of the mouth.
-pub(super) const MOUTH_X: f32 = 33.0;
+pub(super) const MOUTH_X: f32 = 35.0;
 /// Where the lips meet.
 pub(super) const MOUTH_Y: f32 = 98.0;
 
@@ -113,19 +113,19 @@ fn features(x: f32, y: f32) -> f32 {
     let width = mix(8.5, 10.5, step(0.0, 50.0, y));
     let ridge = height * (-0.5 * (x / width).powi(2)).exp();
     let tip = 5.0 * bell(x, y - 55.5, 8.5, 7.0);
-    let wings = 8.5 * bell(a - 14.5, y - 59.0, 5.6, 6.0) - 2.5 * bell(a - 22.5, y - 58.0, 3.0, 7.0);
+    let wings = 9.5 * bell(a - 15.0, y - 59.0, 5.2, 5.6) - 2.5 * bell(a - 22.5, y - 58.0, 3.0, 7.0);
     // Mouth: the muzzle, the groove under the nose, the rolls of the lips, the dent below.
     let muzzle = 7.5 * bell(x, y - 96.0, 32.0, 24.0);
     let groove = -1.6 * bell(x, y - 79.0, 3.4, 7.0) + 0.9 * bell(a - 6.5, y - 80.0, 2.6, 7.0);
     let upper = 2.6 * bell(a - 6.0, y - 93.0, 11.0, 3.4);
     let lower = 4.4 * bell(x, y - 105.5, 15.0, 4.2);
-    let line = -2.2 * bell(x, y - 98.0, 26.0, 1.7) - 3.0 * bell(a - 36.5, y - 95.0, 4.5, 4.0);
+    let line = -2.2 * bell(x, y - 98.5, 19.0, 1.7) - 2.4 * bell(a - 38.0, y - 92.5, 4.0, 4.5);
     let dent = -4.0 * bell(x, y - 119.0, 20.0, 5.5);
     let chin = 7.5 * bell(x, y - 136.0, 18.0, 12.0);
-    let cheeks = 8.0 * bell(a - 57.0, y - 36.0, 22.0, 19.0) - 2.2 * bell(a - 60.0, y - 84.0, 16.0, 22.0);
+    let cheeks = 8.5 * bell(a - 56.0, y - 34.0, 21.0, 17.0) - 2.2 * bell(a - 60.0, y - 84.0, 16.0, 22.0);
     // The soft fold from the wing of the nose towards the corner of the mouth.
     let fold_x = mix(25.0, 42.0, step(60.0, 100.0, y));
-    let fold = -1.1 * bell(a - fold_x, y - 78.0, 4.0, 13.0);
+    let fold = -1.3 * bell(a - fold_x, y - 77.0, 3.6, 13.0);
     sockets
         + brow
         + temple
@@ -145,11 +145,11 @@ fn features(x: f32, y: f32) -> f32 {
 
 /// Right half of the curves of the lips, from the middle to the corner.
 const UPPER_LIP: [(f32, f32); 6] =
-    [(0.0, 89.4), (4.0, 88.0), (8.0, 87.2), (16.0, 89.4), (25.0, 92.8), (33.0, 95.6)];
+    [(0.0, 90.2), (4.0, 88.7), (8.0, 88.0), (16.5, 89.6), (26.0, 91.9), (35.0, 93.2)];
 const LIP_LINE: [(f32, f32); 6] =
-    [(0.0, 98.6), (4.0, 98.2), (9.0, 97.6), (17.0, 97.8), (26.0, 97.2), (33.0, 95.4)];
+    [(0.0, 99.2), (4.0, 98.8), (9.0, 98.4), (18.0, 98.2), (27.0, 96.4), (35.0, 93.0)];
 const LOWER_LIP: [(f32, f32); 6] =
-    [(0.0, 112.6), (6.0, 112.4), (13.0, 111.0), (20.0, 107.6), (27.0, 102.2), (33.0, 95.8)];
+    [(0.0, 112.6), (6.0, 112.3), (14.0, 110.6), (21.5, 106.8), (29.0, 100.4), (35.0, 93.6)];
 
 /// Heights of the upper contour, of the line between the lips and of the lower contour at `x`.
 pub(super) fn lips(x: f32) -> [f32; 3] {
@@ -165,7 +165,7 @@ fn height_at(curve: &[(f32, f32)], x: f32) -> f32 {
 }
 
 /// Half the width of an eye.
-pub(super) const LID_X: f32 = 22.5;
+pub(super) const LID_X: f32 = 23.8;
 
 /// Heights of the upper and the lower lid's edge at `u`, which runs outwards from the middle of the eye;
 /// `closed` is 0 for an open eye, 1 for a shut one.
@@ -173,17 +173,17 @@ pub(super) fn lids(u: f32, closed: f32) -> [f32; 2] {
     let t = (u / LID_X).clamp(-1.0, 1.0);
     // The outer corner lies higher than the inner one.
     let corner = 1.9 - 1.6 * (t + 1.0);
-    let upper = corner - 12.6 * (1.0 - t * t).powf(0.68) * (1.0 + 0.10 * t - 0.06 * t * t);
-    let lower = corner + 7.6 * (1.0 - t * t).powf(0.80) * (1.0 + 0.22 * t);
+    let upper = corner - 12.2 * (1.0 - t * t).powf(0.68) * (1.0 + 0.10 * t - 0.06 * t * t);
+    let lower = corner + 6.7 * (1.0 - t * t).powf(0.80) * (1.0 + 0.22 * t);
     let meet = mix(lower, corner + 3.2 * (1.0 - t * t), 0.45);
     [mix(upper, meet, closed), mix(lower, meet, closed)]
 }
 
 /// The brow on the right side: its middle line from the nose outwards.
 pub(super) const BROW: [(f32, f32); 6] =
-    [(19.0, -26.5), (29.0, -31.0), (42.0, -34.6), (54.0, -35.8), (65.0, -32.4), (75.0, -25.4)];
+    [(19.5, -30.0), (30.0, -32.6), (42.0, -35.4), (54.0, -36.4), (65.0, -33.6), (76.0, -27.0)];
 
 /// Thickness of the brow at `t` = 0..1 from the nose outwards.
 pub(super) fn brow_width(t: f32) -> f32 {
-    8.2 * step(-0.12, 0.18, t) * mix(1.0, 0.16, step(0.35, 1.0, t))
+    7.6 * step(-0.2, 0.2, t) * mix(1.0, 0.16, step(0.35, 1.0, t))
 }

@@ -5,7 +5,7 @@ use super::paint::{Area, Layer, Plane, Rgb, bell, mix, mix_rgb, noise, over, rgb
 use super::shape::{MOUTH_X, Outline, lips, relief};
 
 /// Skin without any light on it.
-const SKIN: Rgb = rgb(243, 205, 180);
+const SKIN: Rgb = rgb(243, 200, 177);
 const BLUSH: Rgb = rgb(233, 150, 128);
 const LIP: Rgb = rgb(206, 104, 102);
 const LIP_EDGE: Rgb = rgb(178, 80, 82);
@@ -121,7 +121,7 @@ fn develop(albedo: Rgb, light: &Light, shine: f32) -> Rgb {
     for c in 0..3 {
         let linear = albedo[c].max(0.0).powf(2.2) * light.diffuse[c]
             + shine * light.gloss
-            + [0.30, 0.34, 0.40][c] * light.rim;
+            + [0.15, 0.125, 0.11][c] * light.rim;
         out[c] = shoulder(linear).powf(1.0 / 2.2);
     }
     out
@@ -134,8 +134,8 @@ fn shoulder(linear: f32) -> f32 {
 }
 
 fn nose(layer: &mut Layer) {
-    let area = layer.area;
-    let dark = rgb(92, 40, 34);
+    let area = layer.area.part(-40, 40, 40, 84);
+    let dark = rgb(104, 48, 42);
     for side in [-1.0, 1.0] {
         let nostril = Plane::shade(area, |x, y| {
             let (u, v) = (x * side - 9.3, y - 65.0 + 0.18 * (x * side - 9.3));
@@ -144,21 +144,21 @@ fn nose(layer: &mut Layer) {
         layer.multiply(&nostril, dark, 0.86);
         // The crease behind the wing, and the wing's own lower edge.
         let crease = [(20.0, 53.0), (22.3, 58.5), (21.4, 63.5), (17.6, 66.0)].map(|(x, y)| (x * side, y));
-        layer.multiply(&Plane::stroke(area, &smooth_open(&crease), 1.5).blurred(0.9), rgb(150, 78, 62), 0.75);
+        layer.multiply(&Plane::stroke(area, &smooth_open(&crease), 1.7).blurred(1.2), rgb(158, 88, 72), 0.8);
     }
     let under = Plane::shade(area, |x, y| bell(x, y - 69.5, 14.0, 2.6));
     layer.multiply(&under, rgb(190, 122, 102), 0.55);
 }
 
 fn mouth(layer: &mut Layer) {
-    let area = layer.area;
+    let area = layer.area.part(-60, 75, 60, 130);
     let line: Vec<(f32, f32)> =
         (-16..=16).map(|i| i as f32 * MOUTH_X / 16.0).map(|x| (x, lips(x)[1])).collect();
     let path = smooth_open(&line);
     layer.multiply(&Plane::stroke(area, &path, 3.4).blurred(1.3), rgb(140, 56, 58), 0.55);
     layer.multiply(&Plane::stroke(area, &path, 1.25).blurred(0.4), rgb(92, 30, 36), 0.85);
     for side in [-1.0, 1.0] {
-        let corner = Plane::shade(area, |x, y| bell(x * side - 33.4, y - 95.2, 2.8, 1.7));
+        let corner = Plane::shade(area, |x, y| bell(x * side - 35.6, y - 92.8, 2.6, 1.7));
         layer.multiply(&corner, rgb(120, 52, 48), 0.75);
     }
     // The lower lip's shadow, and the light that catches the edge of the upper lip.
