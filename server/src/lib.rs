@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Lipcast's server as a library: settings, the HTTP dialects, the live stage and WebRTC around the engine.
+//!
+//! ```text
+//! request ─► guard ─► route (dialect) ─► Studio ─► engine session ─► live stage ─► WebRTC ─► viewer
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+
+pub mod files;
+
+pub mod app;
+
+mod routes;
+
+pub mod cli;

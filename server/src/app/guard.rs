@@ -1,0 +1,141 @@
+//! What every request passes before a route sees it: who calls, from which page, and for how long.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::{App, Caller};
+use crate::config::ServerConfig;
+use crate::routes::Dialect;
+
+/// Refuses callers without a token and pages that are not ours; tells the routes who calls.
+pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let dialect = Dialect::of(path);
+    if let Err(reason) = check_page(&app.config.server, request.method(), request.headers()) {
+        return dialect.error(StatusCode::FORBIDDEN, reason);
+    }
+    if is_public(path) {
+        return next.run(request).await;
+    }
+    match app.access.caller(request.headers(), Instant::now()) {
+        Some(Caller::Session(_)) if !is_for_sessions(path) => {
+            dialect.error(StatusCode::FORBIDDEN, "this token is good for its own session only")
+        }
+        Some(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        None => {
+            let detail = "a token is needed: Authorization: Bearer <token>";
+            let mut response = dialect.error(StatusCode::UNAUTHORIZED, detail);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
+    }
+}
+
+/// Ends requests that take longer than `server.request_timeout`.
+pub(super) async fn limit_time(State(app): State<App>, request: Request, next: Next) -> Response {
+    let dialect = Dialect::of(request.uri().path());
+    match tokio::time::timeout(app.config.server.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => dialect.error(StatusCode::SERVICE_UNAVAILABLE, "this took too long; try again"),
+    }
+}
+
+/// Headers that keep a browser from doing more with an answer than it should.
+pub(super) async fn secure(request: Request, next: Next) -> Response {
+    const CONTENT: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+                           media-src 'self' blob: mediastream:; connect-src 'self'; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'none'";
+    const HEADERS: [(HeaderName, HeaderValue); 5] = [
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (
+            HeaderName::from_static("permissions-policy"),
+            HeaderValue::from_static("microphone=(self), camera=(), geolocation=()"),
+        ),
+    ];
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
+}
+
+/// The page and whether the server lives are for everybody; they hold no secrets.
+fn is_public(path: &str) -> bool {
+    Dialect::of(path) == Dialect::Plain || path == "/api/health"
+}
+
+/// What a session's own token is good for; the routes check that it is that session.
+fn is_for_sessions(path: &str) -> bool {
+    ["/api/webrtc/offer", "/api/webrtc/realtime/", "/api/webrtc/status/", "/v1/sessions/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
+}
+
+/// Keeps other sites' pages out, which a browser on this machine would otherwise let call a loopback server.
+fn check_page(config: &ServerConfig, method: &Method, headers: &HeaderMap) -> Result<(), &'static str> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let private = config.tokens.is_empty() && !config.open;
+    if private && !host.is_none_or(is_loopback) {
+        return Err("this server answers to its loopback names only (set server.open or server.tokens)");
+    }
+    if method.is_safe() {
+        return Ok(());
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or("");
+    let same = origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == host);
+    if same || config.cors.iter().any(|allowed| allowed == origin) {
+        return Ok(());
+    }
+    Err("pages of this origin may not call this server (see server.cors)")
+}
+
+/// Whether `host` (with or without port) names this machine to itself. Defeats DNS rebinding.
+fn is_loopback(host: &str) -> bool {
+    let address = host
+        .parse::<SocketAddr>()
+        .map(|address| address.ip())
+        .or_else(|_| host.trim_matches(['[', ']']).parse::<IpAddr>());
+    match address {
+        Ok(address) => address.is_loopback(),
+        Err(_) => {
+            let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+            name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_has_several_names() {
+        for host in [
+            "localhost",
+            "localhost:8000",
+            "127.0.0.1:80",
+            "127.0.0.1",
+            "[::1]:8000",
+            "[::1]",
+            "a.localhost:1",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["example.org", "127.0.0.1.example.org", "10.0.0.1:80", "localhost.evil.example", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the routes work with: the studio, files, jobs and access; and the router over all of them.
+
+mod access;
+mod guard;
+mod jobs;
+mod router;
+mod studio;
+
+use std::sync::Arc;
+
+pub use self::access::{Access, Caller};
+pub use self::jobs::{JobRecord, JobState, Jobs};
+pub use self::router::router;
+pub use self::studio::{
+    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, SessionReport, SpeechSource,
+    StartRequest, Started, Studio, StudioError,
+};
+
+use crate::config::Config;
+use crate::files::{MediaRoots, Uploads};
+
+/// Shared by all requests.
+#[derive(Clone)]
+pub struct App {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Avatars, backends and sessions.
+    pub studio: Arc<dyn Studio>,
+    /// Folders that client paths are resolved in.
+    pub roots: Arc<MediaRoots>,
+    /// Where uploads go.
+    pub uploads: Uploads,
+    /// Preparations that run or ran.
+    pub jobs: Arc<Jobs>,
+    /// Who may do what.
+    pub access: Arc<Access>,
+}
+
+impl App {
+    /// Opens the media folders of `config`; everything else is made here.
+    ///
+    /// # Errors
+    /// When the data folder cannot be made or a media folder cannot be opened.
+    pub fn new(config: Arc<Config>, studio: Arc<dyn Studio>) -> std::io::Result<Self> {
+        Ok(Self {
+            roots: Arc::new(MediaRoots::open(&config.media)?),
+            uploads: Uploads::new(&config.media, config.server.max_upload),
+            jobs: Arc::new(Jobs::default()),
+            access: Arc::new(Access::new(&config.server)),
+            config,
+            studio,
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! What the HTTP dialects ask for, in their common words: avatars, backends, sessions.
+//!
+//! One trait between the routes and the engine, so that every dialect is a thin translation onto the same calls.
+
+use async_trait::async_trait;
+use lipcast_engine::avatar::{AvatarId, Job};
+use serde::Serialize;
+
+use crate::files::OpenedMedia;
+
+/// Avatars, backends and sessions. Calls that may take long are async or say that they block.
+#[async_trait]
+pub trait Studio: Send + Sync + 'static {
+    /// Every configured backend, in order of preference.
+    fn backends(&self) -> Vec<BackendReport>;
+
+    /// Opens the backends that are not ready, again if need be, and returns when each is ready or has failed.
+    async fn initialize(&self) -> Vec<BackendReport>;
+
+    /// The avatar used last.
+    fn current_avatar(&self) -> Option<AvatarId>;
+
+    /// All avatars that can be shown, the built-in one among them.
+    fn avatars(&self) -> Result<Vec<AvatarSummary>, StudioError>;
+
+    /// A JPEG of the avatar. Blocks for as long as a file is read.
+    fn poster(&self, id: &AvatarId) -> Result<Vec<u8>, StudioError>;
+
+    /// Deletes an avatar; sessions that show it go on.
+    fn delete_avatar(&self, id: &AvatarId) -> Result<(), StudioError>;
+
+    /// Prepares an avatar from a video, an image or a folder of images; blocks until done.
+    fn prepare(&self, id: &AvatarId, source: &OpenedMedia, job: &Job) -> Result<AvatarSummary, StudioError>;
+
+    /// Starts a session; it waits for its first viewer before anything is lost.
+    async fn start(&self, request: StartRequest) -> Result<Started, StudioError>;
+
+    /// Ends a session and its viewers' connections.
+    async fn stop(&self, session: &str) -> Result<(), StudioError>;
+
+    /// One running session.
+    fn session(&self, session: &str) -> Option<SessionReport>;
+
+    /// All running sessions.
+    fn sessions(&self) -> Vec<SessionReport>;
+
+    /// Connects a viewer: its SDP offer in, our SDP answer out.
+    async fn offer(&self, request: OfferRequest) -> Result<String, StudioError>;
+
+    /// Ends all sessions; called once, before the server ends.
+    async fn shut_down(&self);
+}
+
+/// What a session should show and say first.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// The client's name for it.
+    pub session: String,
+    /// Whom to show; `None`: the avatar used last, or the built-in one.
+    pub avatar: Option<AvatarId>,
+    /// What to say first.
+    pub speech: SpeechSource,
+}
+
+/// Where the first utterance comes from.
+#[derive(Debug, Clone)]
+pub enum SpeechSource {
+    /// A file; kept open by this value.
+    File(OpenedMedia),
+    /// The clip built into the program.
+    Builtin,
+    /// Nothing yet.
+    Nothing,
+}
+
+/// A viewer's offer.
+#[derive(Debug, Clone)]
+pub struct OfferRequest {
+    /// The session to watch.
+    pub session: String,
+    /// The SDP as it came.
+    pub sdp: String,
+}
+
+/// What was started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Started {
+    /// Whom it shows.
+    pub avatar: AvatarId,
+    /// Name of the backend that serves it.
+    pub backend: String,
+    /// What kind of backend that is.
+    pub mode: Mode,
+    /// Frames per second.
+    pub fps: f64,
+}
+
+/// Whether a face is moved by a trained model or by `demo`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A backend with a model.
+    Model,
+    /// The demo backend, from the sound alone.
+    Demo,
+}
+
+/// A running session.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SessionReport {
+    /// The client's name for it.
+    pub session_id: String,
+    /// Whom it shows.
+    pub avatar_id: AvatarId,
+    /// Name of the backend that serves it.
+    pub backend: String,
+    /// What kind of backend that is.
+    pub mode: Mode,
+    /// Frames per second.
+    pub fps: f64,
+    /// Samples per second of what the backend is given.
+    pub sample_rate: u32,
+    /// Rendered frames that are not sent yet.
+    pub video_queue: usize,
+    /// Speech that waits to be heard, samples at 48 kHz.
+    pub audio_queue: usize,
+    /// Whether something is being said.
+    pub is_generating: bool,
+    /// Connected viewers.
+    pub viewers: usize,
+    /// Frames that were late, so that the one before was shown again.
+    pub held_frames: u64,
+}
+
+/// An avatar that can be shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AvatarSummary {
+    /// Its name.
+    pub id: AvatarId,
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Frames per second.
+    pub fps: f64,
+    /// Distinct frames.
+    pub frame_count: usize,
+    /// Whether it comes with the program and cannot be deleted.
+    pub builtin: bool,
+}
+
+/// One configured backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackendReport {
+    /// Its name in the settings.
+    pub name: String,
+    /// Whether it can serve.
+    pub state: BackendState,
+    /// What kind of backend it is.
+    pub mode: Mode,
+    /// Why it is not ready, or what was loaded.
+    pub detail: String,
+    /// Whether the server insists on it.
+    pub required: bool,
+}
+
+/// Whether a backend can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendState {
+    /// It loads.
+    Opening,
+    /// It serves.
+    Ready,
+    /// It cannot; `detail` says why.
+    Failed,
+}
+
+/// Why a call did not do what was asked. The texts are for the client.
+#[derive(Debug, thiserror::Error)]
+pub enum StudioError {
+    /// The client asked for something that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such avatar or session.
+    #[error("{0}")]
+    Unknown(String),
+    /// It is in the way of something that exists, such as a running session.
+    #[error("{0}")]
+    Conflict(String),
+    /// The server has no room now.
+    #[error("{detail}")]
+    Busy {
+        /// What there is no room for.
+        detail: String,
+        /// Seconds after which to ask again.
+        retry_after: u32,
+    },
+    /// The work was stopped because somebody asked for it.
+    #[error("cancelled")]
+    Cancelled,
+    /// Trouble of the server's own; the cause is logged and not told.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StudioError {
+    /// An internal error with its cause.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line: `lipcast serve`, `render`, `avatar`, `config check`.
+//!
+//! Every command works from the folder of a `config.toml`, or of none, without further arguments.
+
+mod config;
+//SLICE mod serve;
+//SLICE mod telemetry;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+/// A real-time talking-avatar server: speech in, a lip-synced face out, over WebRTC.
+#[derive(Debug, Parser)]
+#[command(name = "lipcast", version, propagate_version = true)]
+struct Arguments {
+    /// Settings; without it ./config.toml is read if it is there, else the defaults hold.
+    #[arg(long, short, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the page and the APIs (what `lipcast` alone does).
+    //SLICE Serve(serve::Arguments),
+    /// Look at the settings.
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// Why a command ended without success.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The settings are wrong, or ask for what this machine does not give.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// As before, found only when it was tried: a port in use, a certificate that does not load.
+    #[error("{0}")]
+    Setup(String),
+    /// A backend that the settings insist on did not come up.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// Codes as in `sysexits.h`: 78 for settings, 69 for a missing service.
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Setup(_) => 78,
+            Self::Unavailable(_) => 69,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = arguments.config.as_deref();
+    let outcome = match arguments.command {
+        None => Ok(()), //SLICE2
+        //SLICE None => serve::run(settings, serve::Arguments::default()),
+        //SLICE Some(Command::Serve(own)) => serve::run(settings, own),
+        Some(Command::Config(command)) => config::run(settings, command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+/// The settings that a command works with.
+fn load(path: Option<&std::path::Path>) -> Result<Config, CliError> {
+    Ok(Config::load(path)?)
+}

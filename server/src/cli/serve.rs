@@ -1,0 +1,157 @@
+//! `lipcast serve`: listens first, then opens the backends; ends politely on SIGTERM and ctrl-c.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use clap::Args;
+use hyper_util::rt::TokioTimer;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CliError, load, telemetry};
+use crate::app::{App, BackendReport, BackendState, Studio, router};
+use crate::config::{Config, ServerConfig, TlsFiles};
+use crate::studio::EngineStudio;
+
+#[derive(Debug, Default, Args)]
+pub(super) struct Arguments {
+    /// Listen here instead of at server.bind. Port 0 takes a free one, which the first line of output tells.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<SocketAddr>,
+}
+
+pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
+    let mut config = load(settings)?;
+    if let Some(bind) = arguments.bind {
+        config.server = config.server.bound_to(bind).map_err(CliError::Setup)?;
+    }
+    telemetry::start(&config.log);
+    let listener = listen(config.server.bind)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("lipcast-io")
+        .build()
+        .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
+    let outcome = runtime.block_on(serve(config, listener));
+    // Work that blocks, such as a preparation, has been asked to stop; it gets a moment to clean up.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}
+
+/// Serves until a signal, or until a required backend fails.
+async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
+    let config = Arc::new(config);
+    let failed = |error: std::io::Error| CliError::Failed(error.to_string());
+    let address = listener.local_addr().map_err(failed)?;
+    let tls = match &config.server.tls {
+        Some(files) => Some(load_tls(files).await?),
+        None => None,
+    };
+    let studio = Arc::new(EngineStudio::open(config.clone()).map_err(|error| CliError::Setup(error.to_string()))?);
+    let app = App::new(config.clone(), studio.clone())
+        .map_err(|error| CliError::Setup(format!("media.data_dir: {error}")))?;
+    let jobs = app.jobs.clone();
+
+    let handle = Handle::new();
+    let missing = Arc::new(Mutex::new(None));
+    tokio::spawn(open_backends(studio.clone(), handle.clone(), missing.clone()));
+    tokio::spawn(end_on_signal(handle.clone(), config.server.drain_timeout, {
+        let studio = studio.clone();
+        async move {
+            jobs.cancel_all();
+            studio.shut_down().await;
+        }
+    }));
+    announce(address, tls.is_some());
+    let service = router(app).into_make_service();
+    let served = match tls {
+        Some(tls) => {
+            let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(failed)?.handle(handle);
+            limit_head(server.http_builder(), &config.server);
+            server.serve(service).await
+        }
+        None => {
+            let mut server = axum_server::from_tcp(listener).map_err(failed)?.handle(handle);
+            limit_head(server.http_builder(), &config.server);
+            server.serve(service).await
+        }
+    };
+    served.map_err(failed)?;
+    match missing.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(reason) => Err(CliError::Unavailable(reason)),
+        None => Ok(()),
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, CliError> {
+    let listener = TcpListener::bind(address).map_err(|error| {
+        let help = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program has this port: end it, or choose another with --bind",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a right of their own: choose a higher one",
+            std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+            _ => "choose another address with --bind",
+        };
+        CliError::Setup(format!("server.bind: cannot listen on {address}: {error}\n    help: {help}"))
+    })?;
+    listener.set_nonblocking(true).map_err(|error| CliError::Failed(error.to_string()))?;
+    Ok(listener)
+}
+
+async fn load_tls(files: &TlsFiles) -> Result<RustlsConfig, CliError> {
+    // An error means that a provider is installed already, which is just as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    RustlsConfig::from_pem_file(&files.cert, &files.key).await.map_err(|error| {
+        let (cert, key) = (files.cert.display(), files.key.display());
+        CliError::Setup(format!("server.tls: {cert} with {key}: {error}\n    help: both are PEM; the key belongs to the first certificate"))
+    })
+}
+
+fn limit_head<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>, config: &ServerConfig) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(100);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(32 * 1024).max_concurrent_streams(100);
+}
+
+fn announce(address: SocketAddr, tls: bool) {
+    let scheme = if tls { "https" } else { "http" };
+    println!("Lipcast listens on {scheme}://{address}");
+    tracing::info!(%address, tls, version = env!("CARGO_PKG_VERSION"), "listening");
+}
+
+async fn open_backends(
+    studio: Arc<EngineStudio>,
+    handle: Handle<SocketAddr>,
+    missing: Arc<Mutex<Option<String>>>,
+) {
+    let backends = studio.initialize().await;
+    let is_missing = |backend: &&BackendReport| backend.required && backend.state != BackendState::Ready;
+    if let Some(backend) = backends.iter().find(is_missing) {
+        let reason = format!("required backend {} did not come up: {}", backend.name, backend.detail);
+        *missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        studio.shut_down().await;
+        handle.shutdown();
+    }
+}
+
+/// First signal: no new connections, sessions end, running requests get `drain`. Second: at once.
+async fn end_on_signal(handle: Handle<SocketAddr>, drain: Duration, farewell: impl Future<Output = ()>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be received: the server ends abruptly");
+        return;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    tracing::info!("ending; a second signal ends at once");
+    handle.graceful_shutdown(Some(drain));
+    tokio::select! {
+        () = farewell => {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        }
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    handle.shutdown();
+}

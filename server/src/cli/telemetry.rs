@@ -1,0 +1,26 @@
+//! Where log lines go: standard error, as text or JSON.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Begins to log as `config` says. Called once.
+pub(super) fn start(config: &LogConfig) {
+    // Checked while the settings were read.
+    let mut filter = EnvFilter::new(&config.level);
+    for quiet in crate::webrtc::QUIET_TARGETS {
+        if let Ok(directive) = quiet.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    match config.format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}

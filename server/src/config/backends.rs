@@ -1,0 +1,179 @@
+//! `[engine]` and `[backend.NAME]`: which backends serve, in which order, and how each is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use toml_edit::{Item, TableLike, Value};
+
+use super::Bases;
+use super::reader::Section;
+use super::report::{Complaint, closest};
+use super::values::{boolean, duration, list, text, wrong_type};
+
+/// Which backends serve, in which order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineConfig {
+    /// In order of preference; only the ones named in `engine.backends`.
+    pub backends: Vec<BackendConfig>,
+    /// Where libraries are looked for, in order.
+    pub plugin_dirs: Vec<PathBuf>,
+}
+
+/// How one backend is opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BackendConfig {
+    /// Its name in this file.
+    pub name: String,
+    /// File name in a plugin folder, or an absolute path.
+    pub library: PathBuf,
+    /// Where it runs.
+    pub isolation: Isolation,
+    /// Whether the server ends when it does not come up.
+    pub required: bool,
+    /// How long it may take to come up.
+    pub init_timeout: Duration,
+    /// Handed to the backend as it is.
+    pub config: Json,
+}
+
+/// Where a backend runs. A process of its own is refused while reading: it is not built yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Inside the server.
+    InProcess,
+}
+
+impl EngineConfig {
+    /// The file of `backend`: the first of the plugin folders that has it, or where it would be.
+    pub fn library(&self, backend: &BackendConfig) -> PathBuf {
+        if backend.library.is_absolute() {
+            return backend.library.clone();
+        }
+        let mut places = self.plugin_dirs.iter().map(|folder| folder.join(&backend.library));
+        let first = places.next();
+        first
+            .iter()
+            .cloned()
+            .chain(places)
+            .find(|path| path.exists())
+            .or(first)
+            .unwrap_or_else(|| backend.library.clone())
+    }
+
+    pub(super) fn read(root: &Section<'_, '_>, bases: &Bases) -> Self {
+        let section = root.section("engine");
+        let order = section.read("backends", vec!["demo".to_owned()], list(text));
+        let folders: Vec<_> = ["plugins", ".", "../lib/lipcast"].map(PathBuf::from).into();
+        let plugin_dirs = section
+            .read("plugin_dirs", folders, list(|item| text(item).map(PathBuf::from)))
+            .iter()
+            .map(|folder| bases.program.join(folder))
+            .collect();
+
+        let tables = root.section("backend");
+        let mut names = tables.names();
+        if !names.iter().any(|name| name == "demo") {
+            names.push("demo".to_owned());
+        }
+        let all: Vec<_> = names.iter().map(|name| read_backend(tables.section(name), name, bases)).collect();
+        tables.finish();
+
+        let mut backends: Vec<BackendConfig> = Vec::new();
+        for name in &order {
+            if backends.iter().any(|backend| backend.name == *name) {
+                section.complain("backends", Complaint::new(format!("\"{name}\" is named twice")));
+                continue;
+            }
+            match all.iter().find(|backend| backend.name == *name) {
+                Some(backend) => backends.push(backend.clone()),
+                None => {
+                    let complaint = Complaint::new(format!("there is no [backend.{name}]"));
+                    let meant = closest(name, names.iter().map(String::as_str));
+                    let help = match meant {
+                        Some(meant) => format!("did you mean \"{meant}\"?"),
+                        None => format!("add [backend.{name}] with its `library`"),
+                    };
+                    section.complain("backends", complaint.help(help));
+                }
+            }
+        }
+        section.finish();
+        Self { backends, plugin_dirs }
+    }
+}
+
+fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendConfig {
+    let seconds = Duration::from_secs;
+    let default_library = if name == "demo" { "liblipcast_demo.so" } else { "" };
+    let backend = BackendConfig {
+        name: name.to_owned(),
+        library: section.read("library", PathBuf::from(default_library), |item| library(item, bases)),
+        isolation: section.read("isolation", Isolation::InProcess, isolation),
+        required: section.read("required", false, boolean),
+        init_timeout: section.read("init_timeout", seconds(120), duration(seconds(1)..=seconds(3_600))),
+        config: section.read("config", Json::Object(serde_json::Map::new()), |item| {
+            let table = item.as_table_like().ok_or_else(|| wrong_type("a table", item.type_name()))?;
+            table_to_json(table)
+        }),
+    };
+    if backend.library.as_os_str().is_empty() {
+        let complaint = Complaint::new("`library` is missing");
+        section.complain("library", complaint.help(format!("library = \"liblipcast_{name}.so\"")));
+    }
+    section.finish();
+    backend
+}
+
+/// A file name stays as it is, to be looked up in the plugin folders; a path with folders starts at the file.
+fn library(item: &Item, bases: &Bases) -> Result<PathBuf, Complaint> {
+    let library = text(item)?;
+    if library.is_empty() {
+        return Err(Complaint::new("the name of a shared library is needed here"));
+    }
+    if !library.contains('/') {
+        return Ok(PathBuf::from(library));
+    }
+    let path = bases.config.join(&library);
+    Ok(std::path::absolute(&path).unwrap_or(path))
+}
+
+fn isolation(item: &Item) -> Result<Isolation, Complaint> {
+    match text(item)?.as_str() {
+        "in-process" => Ok(Isolation::InProcess),
+        "process" => Err(Complaint::new("a process of its own for a backend is not built yet")
+            .help("write \"in-process\", and load only libraries you trust")),
+        other => Err(Complaint::new(format!("\"{other}\" is not a kind of isolation"))
+            .help("the only one today is \"in-process\"")),
+    }
+}
+
+fn table_to_json(table: &dyn TableLike) -> Result<Json, Complaint> {
+    let pairs = table.iter().map(|(key, item)| Ok((key.to_owned(), item_to_json(item)?)));
+    Ok(Json::Object(pairs.collect::<Result<_, Complaint>>()?))
+}
+
+fn item_to_json(item: &Item) -> Result<Json, Complaint> {
+    match item {
+        Item::Value(value) => value_to_json(value),
+        Item::Table(table) => table_to_json(table),
+        Item::ArrayOfTables(tables) => {
+            Ok(Json::Array(tables.iter().map(|t| table_to_json(t)).collect::<Result<_, _>>()?))
+        }
+        Item::None => Ok(Json::Null),
+    }
+}
+
+fn value_to_json(value: &Value) -> Result<Json, Complaint> {
+    Ok(match value {
+        Value::String(text) => Json::from(text.value().as_str()),
+        Value::Integer(number) => Json::from(*number.value()),
+        Value::Float(number) => serde_json::Number::from_f64(*number.value())
+            .map(Json::Number)
+            .ok_or_else(|| Complaint::new("inf and nan cannot be handed to a backend").at(value.span()))?,
+        Value::Boolean(flag) => Json::from(*flag.value()),
+        Value::Datetime(time) => Json::from(time.value().to_string()),
+        Value::Array(array) => Json::Array(array.iter().map(value_to_json).collect::<Result<_, _>>()?),
+        Value::InlineTable(table) => table_to_json(table)?,
+    })
+}

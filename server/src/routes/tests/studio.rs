@@ -1,0 +1,175 @@
+//! A studio in memory, to test the dialects with: sessions and avatars without media.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use lipcast_engine::avatar::{AvatarId, Job};
+
+use crate::app::{
+    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, SessionReport, SpeechSource,
+    StartRequest, Started, Studio, StudioError,
+};
+use crate::files::OpenedMedia;
+
+/// What the routes did to it can be looked at.
+#[derive(Default)]
+pub(super) struct MemoryStudio {
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) avatars: Vec<AvatarId>,
+    pub(super) current: Option<AvatarId>,
+    pub(super) sessions: BTreeMap<String, SessionReport>,
+    pub(super) last_speech: Option<SpeechSource>,
+    pub(super) model_ready: bool,
+    pub(super) full: bool,
+}
+
+impl MemoryStudio {
+    fn summary(id: AvatarId) -> AvatarSummary {
+        let builtin = id.as_str() == "lipcast";
+        AvatarSummary { id, width: 512, height: 512, fps: 25.0, frame_count: 100, builtin }
+    }
+}
+
+#[async_trait]
+impl Studio for MemoryStudio {
+    fn backends(&self) -> Vec<BackendReport> {
+        let ready = self.state.lock().unwrap().model_ready;
+        let (state, detail) =
+            if ready { (BackendState::Ready, "") } else { (BackendState::Failed, "model.onnx is missing") };
+        vec![
+            BackendReport {
+                name: "onnx".into(),
+                state,
+                mode: Mode::Model,
+                detail: detail.into(),
+                required: false,
+            },
+            BackendReport {
+                name: "demo".into(),
+                state: BackendState::Ready,
+                mode: Mode::Demo,
+                detail: String::new(),
+                required: false,
+            },
+        ]
+    }
+
+    async fn initialize(&self) -> Vec<BackendReport> {
+        self.backends()
+    }
+
+    fn current_avatar(&self) -> Option<AvatarId> {
+        self.state.lock().unwrap().current.clone()
+    }
+
+    fn avatars(&self) -> Result<Vec<AvatarSummary>, StudioError> {
+        let own = self.state.lock().unwrap().avatars.clone();
+        let builtin = AvatarId::parse("lipcast").unwrap();
+        Ok(std::iter::once(builtin).chain(own).map(Self::summary).collect())
+    }
+
+    fn poster(&self, id: &AvatarId) -> Result<Vec<u8>, StudioError> {
+        match self.avatars()?.iter().any(|avatar| avatar.id == *id) {
+            true => Ok(vec![0xff, 0xd8]),
+            false => Err(StudioError::Unknown(format!("there is no avatar \"{id}\""))),
+        }
+    }
+
+    fn delete_avatar(&self, id: &AvatarId) -> Result<(), StudioError> {
+        let mut state = self.state.lock().unwrap();
+        let before = state.avatars.len();
+        state.avatars.retain(|avatar| avatar != id);
+        match before == state.avatars.len() {
+            true => Err(StudioError::Unknown(format!("there is no avatar \"{id}\""))),
+            false => Ok(()),
+        }
+    }
+
+    fn prepare(&self, id: &AvatarId, source: &OpenedMedia, job: &Job) -> Result<AvatarSummary, StudioError> {
+        match std::fs::read_to_string(source.path()).map_err(StudioError::internal)?.as_str() {
+            "no face" => return Err(StudioError::Invalid("no face was found in any frame".into())),
+            "endless" => {
+                while !job.is_cancelled() {
+                    std::thread::yield_now();
+                }
+                return Err(StudioError::Cancelled);
+            }
+            "panic" => panic!("a broken decoder"),
+            _ => {}
+        }
+        self.state.lock().unwrap().avatars.push(id.clone());
+        Ok(Self::summary(id.clone()))
+    }
+
+    async fn start(&self, request: StartRequest) -> Result<Started, StudioError> {
+        let avatars = self.avatars()?;
+        let mut state = self.state.lock().unwrap();
+        if state.full {
+            return Err(StudioError::Busy {
+                detail: "16 sessions run, the most there may be".into(),
+                retry_after: 5,
+            });
+        }
+        if state.sessions.contains_key(&request.session) {
+            return Err(StudioError::Conflict(format!("session \"{}\" is running", request.session)));
+        }
+        let avatar = request.avatar.or(state.current.clone()).unwrap_or(AvatarId::parse("lipcast").unwrap());
+        if !avatars.iter().any(|known| known.id == avatar) {
+            return Err(StudioError::Unknown(format!("there is no avatar \"{avatar}\"")));
+        }
+        let report = SessionReport {
+            session_id: request.session.clone(),
+            avatar_id: avatar.clone(),
+            backend: "demo".into(),
+            mode: Mode::Demo,
+            fps: 25.0,
+            sample_rate: 16_000,
+            video_queue: 3,
+            audio_queue: 1,
+            is_generating: true,
+            viewers: 0,
+            held_frames: 0,
+        };
+        state.sessions.insert(request.session, report);
+        state.current = Some(avatar.clone());
+        state.last_speech = Some(request.speech);
+        Ok(Started { avatar, backend: "demo".into(), mode: Mode::Demo, fps: 25.0 })
+    }
+
+    async fn stop(&self, session: &str) -> Result<(), StudioError> {
+        match self.state.lock().unwrap().sessions.remove(session) {
+            Some(_) => Ok(()),
+            None => Err(StudioError::Unknown(format!("there is no session \"{session}\""))),
+        }
+    }
+
+    fn session(&self, session: &str) -> Option<SessionReport> {
+        self.state.lock().unwrap().sessions.get(session).cloned()
+    }
+
+    fn sessions(&self) -> Vec<SessionReport> {
+        self.state.lock().unwrap().sessions.values().cloned().collect()
+    }
+
+    async fn offer(&self, request: OfferRequest) -> Result<String, StudioError> {
+        if self.session(&request.session).is_none() {
+            return Err(StudioError::Unknown(format!("there is no session \"{}\"", request.session)));
+        }
+        if request.sdp == "secret" {
+            return Err(StudioError::internal("/root/.ssh/id_rsa is unreadable"));
+        }
+        if !request.sdp.starts_with("v=0") {
+            return Err(StudioError::Invalid(
+                "the SDP offer cannot be read: it does not begin with v=0".into(),
+            ));
+        }
+        Ok("v=0 answer".into())
+    }
+
+    async fn shut_down(&self) {}
+}

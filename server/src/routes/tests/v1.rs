@@ -1,0 +1,147 @@
+//! `/v1/*`: what the page needs, and its errors.
+
+use axum::http::Method;
+use serde_json::json;
+
+use super::*;
+
+/// The job once it is over.
+async fn outcome(server: &Server, job: &str) -> Value {
+    loop {
+        let record = server.get(&format!("/v1/jobs/{job}")).await.json();
+        if record["state"] != "running" {
+            return record;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[track_caller]
+fn assert_problem(reply: &Reply, status: u16, part: &str) {
+    let json = reply.json();
+    assert_eq!(reply.status.as_u16(), status, "{json}");
+    assert_eq!(reply.headers["content-type"], "application/problem+json");
+    assert_eq!(json["status"], status);
+    assert!(json["title"].is_string() && json["type"].is_string());
+    assert!(json["detail"].as_str().unwrap().contains(part), "{json} has no {part:?}");
+}
+
+#[tokio::test]
+async fn an_avatar_from_upload_to_deletion() {
+    let server = Server::new();
+    let reply = server.upload("/v1/avatars/anna/source", "file", "me.mp4", b"a face").await;
+    assert_eq!(reply.status, 202);
+    let job = reply.json()["job"].as_str().unwrap().to_owned();
+    assert_eq!(reply.headers["location"], format!("/v1/jobs/{job}"));
+    let record = outcome(&server, &job).await;
+    assert_eq!(
+        (&record["state"], &record["avatar_id"], &record["progress"], &record["kind"]),
+        (&json!("succeeded"), &json!("anna"), &json!(1.0), &json!("prepare"))
+    );
+    let sources = server.folder.path().join("data/media/sources");
+    assert_eq!(std::fs::read_dir(sources).unwrap().count(), 0, "the upload is not needed any more");
+
+    let avatars = server.get("/v1/avatars").await.json();
+    assert_eq!(avatars["avatars"][1]["id"], "anna");
+    assert_eq!(avatars["avatars"][1]["poster"], "/v1/avatars/anna/poster");
+    assert_eq!(server.get("/v1/avatars/anna").await.json()["frame_count"], 100);
+    let poster = server.get("/v1/avatars/anna/poster").await;
+    assert_eq!(
+        (poster.headers["content-type"].to_str().unwrap(), &poster.body[..]),
+        ("image/jpeg", &[0xff, 0xd8][..])
+    );
+    let delete = || server.send(request(Method::DELETE, "/v1/avatars/anna", Body::empty()));
+    assert_eq!(delete().await.status, 204);
+    assert_problem(&delete().await, 404, "no avatar \"anna\"");
+    assert_problem(&server.get("/v1/avatars/anna").await, 404, "no avatar \"anna\"");
+}
+
+#[tokio::test]
+async fn a_job_can_be_cancelled_and_is_exclusive() {
+    let server = Server::new();
+    let reply = server.upload("/v1/avatars/anna/source", "file", "me.mp4", b"endless").await;
+    let job = reply.json()["job"].as_str().unwrap().to_owned();
+    let again = server.upload("/v1/avatars/anna/source", "file", "other.mp4", b"a face").await;
+    assert_problem(&again, 409, "being prepared already");
+    assert_eq!(server.post(&format!("/v1/jobs/{job}/cancel")).await.status, 200);
+    assert_eq!(outcome(&server, &job).await["state"], "cancelled");
+    assert_problem(&server.get("/v1/jobs/nothing").await, 404, "no such job");
+    assert_problem(&server.post("/v1/jobs/nothing/cancel").await, 404, "no such job");
+}
+
+#[tokio::test]
+async fn a_failed_job_says_why() {
+    let server = Server::new();
+    let reply = server.upload("/v1/avatars/wall/source", "file", "wall.mp4", b"no face").await;
+    let record = outcome(&server, reply.json()["job"].as_str().unwrap()).await;
+    assert_eq!(
+        (&record["state"], &record["detail"]),
+        (&json!("failed"), &json!("no face was found in any frame"))
+    );
+}
+
+#[tokio::test]
+async fn uploaded_speech_can_be_said() {
+    let server = Server::new();
+    let reply = server.upload("/v1/speech", "file", "../../My Voice.wav", b"RIFF1234").await;
+    assert_eq!(reply.status, 201);
+    let path = reply.json()["path"].as_str().unwrap().to_owned();
+    assert_eq!(reply.json()["name"], "My-Voice.wav");
+    let listed = server.get("/v1/speech").await.json();
+    let paths: Vec<_> =
+        listed["speech"].as_array().unwrap().iter().map(|s| s["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["eng.wav", &path, "../MuseTalk/data/audio/yongen.wav"]);
+    for path in paths {
+        let uri =
+            format!("/api/webrtc/realtime/start?session_id={}&audio_path={path}", path.replace('/', "_"));
+        assert_eq!(server.post(&uri).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn uploads_that_cannot_be_taken_are_refused() {
+    let server = Server::with("max_upload = \"1MiB\"");
+    assert_problem(&server.upload("/v1/speech", "file", "a.wav", b"").await, 400, "empty");
+    assert_problem(
+        &server.upload("/v1/speech", "clip", "a.wav", b"RIFF").await,
+        400,
+        "no field named `file`",
+    );
+    assert_problem(
+        &server.upload("/v1/speech", "file", "a.wav", &vec![0; (1 << 20) + 1]).await,
+        413,
+        "larger than",
+    );
+    assert_problem(
+        &server.upload("/v1/avatars/..%2fx/source", "file", "a.mp4", b"a face").await,
+        400,
+        "../x",
+    );
+    assert_problem(&server.post_body("/v1/speech", "RIFF").await, 400, "multipart");
+    let media = server.folder.path().join("data/media/speech");
+    assert!(std::fs::read_dir(media).unwrap().next().is_none(), "nothing stays of what was refused");
+}
+
+#[tokio::test]
+async fn sessions_and_backends_are_listed() {
+    let server = Server::new();
+    server.post("/api/webrtc/realtime/start?session_id=anna").await;
+    assert_eq!(server.get("/v1/sessions").await.json()["sessions"][0]["session_id"], "anna");
+    assert_eq!(server.get("/v1/sessions/anna").await.json()["backend"], "demo");
+    assert_problem(&server.get("/v1/sessions/otto").await, 404, "no such session");
+    let stop = || server.send(request(Method::DELETE, "/v1/sessions/anna", Body::empty()));
+    assert_eq!(stop().await.status, 204);
+    assert_problem(&stop().await, 404, "no session \"anna\"");
+    let backends = server.get("/v1/backends").await.json();
+    assert_eq!(
+        backends["backends"][0],
+        json!({ "name": "onnx", "state": "failed", "mode": "model", "detail": "model.onnx is missing", "required": false })
+    );
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_problems() {
+    let server = Server::new();
+    assert_problem(&server.get("/v1/nowhere").await, 404, "Not Found");
+    assert_problem(&server.post("/v1/avatars").await, 405, "Method Not Allowed");
+}
