@@ -10,7 +10,10 @@ fn codecs() -> Vec<VideoCodec> {
     if cfg!(feature = "vp8") { vec![VideoCodec::H264, VideoCodec::Vp8] } else { vec![VideoCodec::H264] }
 }
 
-fn decoder(codec: VideoCodec) -> Box<dyn FnMut(&[u8]) -> Option<I420>> {
+/// Takes one access unit, gives its picture.
+type Decode = Box<dyn FnMut(&[u8]) -> Option<I420>>;
+
+fn decoder(codec: VideoCodec) -> Decode {
     match codec {
         VideoCodec::H264 => {
             let mut decoder = H264Decoder::new().unwrap();

@@ -1,0 +1,116 @@
+// The page: whom to show, what to say, start, stop. What a part looks like is its own module's business.
+
+import { LipcastApi, LipcastClient } from "./lipcast.js";
+import { Faces } from "./faces.js";
+import { Stage } from "./stage.js";
+import { Voices } from "./voices.js";
+
+const TOKEN = "lipcast-token";
+
+const api = new LipcastApi({ token: rememberedToken() });
+const stage = new Stage();
+const faces = new Faces(api, { onChoose: (face) => stage.poster(face.image) });
+const voices = new Voices(api);
+
+/** The performance on the stage. */
+let client = null;
+
+stage.onStart = perform;
+stage.onStop = () => client?.stop();
+stage.onToken = (token) => {
+  sessionStorage.setItem(TOKEN, token);
+  api.token = token;
+  stage.clear();
+  look();
+};
+
+look();
+acceptDrops();
+addEventListener("pagehide", () => client?.stop());
+
+/** Reads what the server has to offer. A part that the server lacks stays away; the rest works. */
+async function look() {
+  const results = await Promise.allSettled([showBackend(), faces.load(), voices.load()]);
+  const refused = results.find(({ reason }) => reason?.status === 401 || reason?.status === 0);
+  if (refused) stage.complain(refused.reason);
+}
+
+async function showBackend() {
+  try {
+    const { backends } = await api.get("/v1/backends");
+    const serving = backends.find((backend) => backend.state === "ready");
+    const opening = backends.find((backend) => backend.state === "opening");
+    if (serving) stage.backend(serving.name, serving.mode);
+    else if (opening) stage.backend(`${opening.name} is loading`, null);
+    if (opening) setTimeout(() => showBackend().catch(() => {}), 2000);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+}
+
+/**
+ * Starts a performance. One that is still on the stage goes on until the new one has a picture, so that nothing
+ * flickers; where the server has room for one only, it makes way first.
+ */
+async function perform() {
+  const what = { avatarId: faces.chosen?.id, audioPath: voices.chosen?.path };
+  const before = client?.state === "idle" || client?.state === "speaking" ? client : null;
+  stage.clear();
+  try {
+    await present(what, before);
+  } catch (error) {
+    if (error.status === 503 && before) {
+      await before.stop();
+      await present(what, null).catch((again) => stage.complain(again));
+    } else {
+      stage.complain(error);
+    }
+  }
+}
+
+async function present(what, before) {
+  const next = new LipcastClient({ api });
+  client = next;
+  next.addEventListener("state", ({ detail }) => {
+    if (client === next) stage.state(detail.state);
+  });
+  next.addEventListener("stats", ({ detail }) => client === next && stage.stats(detail));
+  next.addEventListener("error", ({ detail }) => client === next && !(detail.error.status === 503 && before) && stage.complain(detail.error));
+  try {
+    await next.start(what);
+  } catch (error) {
+    if (before && client === next) client = before;
+    throw error;
+  }
+  if (next.session) stage.backend(next.session.backend, next.session.mode);
+  if (next.state === "stopped") return;
+  await stage.show(next.stream);
+  await before?.stop();
+}
+
+function rememberedToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(TOKEN, given);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem(TOKEN);
+}
+
+/** A file dropped anywhere is taken for what it is. */
+function acceptDrops() {
+  const page = document.body;
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    page.classList.add("dropping");
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget ?? page.classList.remove("dropping"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    page.classList.remove("dropping");
+    for (const file of event.dataTransfer?.files ?? []) {
+      if (file.type.startsWith("audio/")) voices.add(file);
+      else faces.add(file);
+    }
+  });
+}
