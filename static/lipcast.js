@@ -328,6 +328,7 @@ async function failure(response) {
     413: "The file is larger than this server accepts.",
     503: "The server is at capacity. Try again in a moment.",
   };
-  const message = detail || body.title || usual[response.status] || `The server answered ${response.status}.`;
+  // What a missing token's reply says is meant for programmers.
+  const message = (response.status !== 401 && detail) || usual[response.status] || body.title || `The server answered ${response.status}.`;
   return new LipcastError(message, { status: response.status, retryAfter });
 }

@@ -27,6 +27,7 @@ export class Stage {
   #video = element("video");
   #poster = element("poster");
   #state = "new";
+  #shape = [4, 5];
 
   constructor() {
     for (const id of ["start", "again"]) element(id).addEventListener("click", () => this.onStart());
@@ -42,7 +43,12 @@ export class Stage {
       else this.#screen.requestFullscreen?.();
     });
     setInterval(() => this.#glow(), 1000);
-    this.#poster.addEventListener("load", () => this.#glow());
+    this.#poster.addEventListener("load", () => {
+      this.#fit(this.#poster.naturalWidth, this.#poster.naturalHeight);
+      this.#glow();
+    });
+    this.#video.addEventListener("resize", () => this.#fit(this.#video.videoWidth, this.#video.videoHeight));
+    addEventListener("resize", () => this.#fit());
   }
 
   /** Shows who would appear; `null` when there is no picture of them. */
@@ -125,7 +131,7 @@ export class Stage {
   /** Says what went wrong, next to where the picture would be. */
   complain(error) {
     const asks = error.status === 401 || error.status === 403;
-    const titles = { 0: "No connection", 401: "Who are you?", 403: "Not allowed", 503: "No room right now" };
+    const titles = { 0: "No connection", 401: "Private server", 403: "Not allowed", 503: "No room right now" };
     element("message-title").textContent = titles[error.status] ?? "That did not work";
     const wait = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
     element("message-text").textContent = error.message + wait;
@@ -142,6 +148,16 @@ export class Stage {
     this.#video.muted = muted;
     element("mute").setAttribute("aria-pressed", String(muted));
     element("mute").querySelector(".hush").textContent = muted ? "Unmute" : "Mute";
+  }
+
+  /** Gives the frame the picture's shape, so that its edges are where the picture's are. */
+  #fit(width = this.#shape[0], height = this.#shape[1]) {
+    if (!width || !height) return;
+    this.#shape = [width, height];
+    this.#screen.style.setProperty("--shape", `${width} / ${height}`);
+    const room = this.#screen.clientWidth / this.#screen.clientHeight / (width / height);
+    this.#screen.classList.toggle("roomy", room > 1.02);
+    this.#screen.classList.toggle("low", room < 1);
   }
 
   /** Lets the picture's own colours fill the stage around it. */
