@@ -28,5 +28,3 @@ mod session;
 pub use avatar::Avatar;
 pub use backend::DemoBackend;
 pub use error::BlobError;
-
-lipcast_plugins_api::export_backend!(DemoBackend);

@@ -1,0 +1,198 @@
+//! The backend around barcode and flash.
+
+use std::sync::Arc;
+
+use lipcast_plugins_api::author::{
+    Alpha, AudioTimeline, AvatarInfo, AvatarSource, Backend, Batch, BlobSink, Capabilities, Descriptor,
+    Error, FrameMask, FrameRequest, Host, IdleBy, Operation, PixelFormat, Rect, RestPolicy, SessionParams,
+};
+use lipcast_plugins_api::serde_json::Value;
+
+use crate::barcode::{self, Barcode};
+use crate::click;
+
+/// What it draws.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    Barcode,
+    Flash { threshold: f32 },
+}
+
+/// The measuring backend. Settings: `mode` ("barcode" or "flash"), and for flash `threshold`, the absolute
+/// sample value that makes a click (0 to 1; 0.25).
+#[derive(Debug)]
+pub struct ProbeBackend {
+    mode: Mode,
+}
+
+/// All it needs to know of an avatar.
+#[derive(Debug)]
+pub struct Canvas {
+    size: (u32, u32),
+    fps: (u32, u32),
+    frame_count: u32,
+    patch: Rect,
+}
+
+/// One performance.
+#[derive(Debug)]
+pub struct Performance {
+    canvas: Arc<Canvas>,
+    params: SessionParams,
+    audio: AudioTimeline,
+}
+
+/// Two seconds; a request looks back a frame and 10 ms.
+const AUDIO_KEPT: usize = 32_000;
+
+const MAGIC: &[u8; 8] = b"LCPROBE1";
+
+impl Backend for ProbeBackend {
+    type Avatar = Canvas;
+    type Session = Performance;
+
+    fn descriptor() -> Descriptor {
+        Descriptor {
+            id: "lipcast.probe".into(),
+            name: "Probe: barcode and flash".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            vendor: "Lipcast".into(),
+            license: "MIT OR Apache-2.0".into(),
+            url: String::new(),
+            capabilities: Capabilities {
+                lookbehind_ms: 10,
+                max_batch: 16,
+                prepare_concurrent: true,
+                deterministic: true,
+                ..Capabilities::default()
+            },
+        }
+    }
+
+    fn create(_host: Host, config: Value, _operation: &Operation<'_>) -> Result<Self, Error> {
+        Ok(Self { mode: read_config(&config)? })
+    }
+
+    fn prepare_avatar(
+        &self,
+        source: &AvatarSource<'_>,
+        _params: &Value,
+        sink: &mut BlobSink<'_>,
+        _operation: &Operation<'_>,
+    ) -> Result<(), Error> {
+        let ((width, height), (num, den)) = (source.size(), source.fps());
+        if barcode::place(width, height).is_none() {
+            return Err(Error::invalid_arg(format!(
+                "a canvas of {width}x{height} is too small for a barcode"
+            )));
+        }
+        sink.write(MAGIC)?;
+        [width, height, num, den, source.frame_count()]
+            .into_iter()
+            .try_for_each(|n| sink.write(&n.to_le_bytes()))
+    }
+
+    fn load_avatar(&self, blob: &[u8]) -> Result<Canvas, Error> {
+        let numbers: Option<&[u8; 20]> = blob.strip_prefix(MAGIC).and_then(|rest| rest.try_into().ok());
+        let numbers = numbers.ok_or_else(|| Error::blob_incompatible("not a probe's blob"))?;
+        let number = |i: usize| u32::from_le_bytes(std::array::from_fn(|byte| numbers[4 * i + byte]));
+        let (size, fps, frame_count) = ((number(0), number(1)), (number(2), number(3)), number(4));
+        match barcode::place(size.0, size.1) {
+            Some(patch) if fps.0 > 0 && fps.1 > 0 && frame_count > 0 => {
+                Ok(Canvas { size, fps, frame_count, patch })
+            }
+            _ => Err(Error::blob_incompatible("a probe's blob with impossible numbers")),
+        }
+    }
+
+    fn avatar_info(&self, canvas: &Canvas) -> AvatarInfo {
+        AvatarInfo {
+            canvas: canvas.size,
+            fps: canvas.fps,
+            frame_count: canvas.frame_count,
+            max_rect: canvas.patch,
+            slots: 0,
+            idle: IdleBy::Host,
+            rest_policy: RestPolicy::Ask,
+        }
+    }
+
+    fn frame_mask<'a>(&self, canvas: &'a Canvas, _frame: u32) -> Result<FrameMask<'a>, Error> {
+        Ok(FrameMask { rect: canvas.patch, alpha: None })
+    }
+
+    fn open_session(&self, canvas: Arc<Canvas>, params: &SessionParams) -> Result<Performance, Error> {
+        Ok(Performance { canvas, params: params.clone(), audio: AudioTimeline::new(AUDIO_KEPT) })
+    }
+
+    fn push_audio(
+        &self,
+        session: &mut Performance,
+        first_sample: u64,
+        pcm: &[f32],
+        end: bool,
+    ) -> Result<(), Error> {
+        session.audio.push(first_sample, pcm, end)
+    }
+
+    fn reset(&self, session: &mut Performance, _epoch: u32) -> Result<(), Error> {
+        session.audio.clear();
+        Ok(())
+    }
+
+    fn infer_batch(&self, batch: &mut Batch<'_, Self>) -> Result<(), Error> {
+        batch.for_each(|request| self.draw(request));
+        Ok(())
+    }
+}
+
+impl ProbeBackend {
+    fn draw(&self, request: &mut FrameRequest<'_, Self>) -> Result<(), Error> {
+        let Performance { canvas, params, audio } = &*request.session;
+        let first = params.first_sample(request.frame);
+        let picture = request.output.picture(canvas.patch, PixelFormat::I420, Alpha::Opaque)?;
+        let (luma, chroma) = picture.split_at_mut(canvas.patch.area() as usize);
+        chroma.fill(128);
+        match self.mode {
+            Mode::Barcode => Barcode::new(request.frame, request.avatar_frame).draw(canvas.patch, luma),
+            Mode::Flash { threshold } => {
+                let samples = (params.first_sample(request.frame + 1) - first) as usize;
+                let mut pcm = vec![0.0; click::QUIET + samples];
+                audio.window(first as i64 - click::QUIET as i64, &mut pcm);
+                luma.fill(if click::onset(&pcm, threshold).is_some() { 235 } else { 16 });
+            }
+        }
+        if audio.ended() && first >= audio.end() {
+            request.output.at_rest();
+        }
+        Ok(())
+    }
+}
+
+fn read_config(config: &Value) -> Result<Mode, Error> {
+    let empty = lipcast_plugins_api::serde_json::Map::new();
+    let table = match config {
+        Value::Null => &empty,
+        Value::Object(table) => table,
+        other => return Err(Error::invalid_arg(format!("the probe's settings are a table, not {other}"))),
+    };
+    if let Some(key) = table.keys().find(|key| !["mode", "threshold"].contains(&key.as_str())) {
+        return Err(Error::invalid_arg(format!(
+            "the probe has no setting `{key}`; it has `mode` and `threshold`"
+        )));
+    }
+    let threshold =
+        match table.get("threshold") {
+            None => 0.25,
+            Some(value) => value.as_f64().filter(|value| *value > 0.0 && *value <= 1.0).ok_or_else(|| {
+                Error::invalid_arg(format!("`threshold` is above 0 and at most 1, not {value}"))
+            })? as f32,
+        };
+    match table.get("mode").map(Value::as_str) {
+        None | Some(Some("barcode")) => Ok(Mode::Barcode),
+        Some(Some("flash")) => Ok(Mode::Flash { threshold }),
+        Some(_) => {
+            Err(Error::invalid_arg(format!("`mode` is \"barcode\" or \"flash\", not {}", table["mode"])))
+        }
+    }
+}
