@@ -72,7 +72,10 @@ pub enum MediaError {
         name: String,
     },
     /// A folder whose images differ in size.
-    #[error("{name} is {got:?} pixels, but the images before it are {expected:?}: all must have one size")]
+    #[error(
+        "{name} is {}x{} pixels, but the images before it are {}x{}: all must have one size",
+        got.0, got.1, expected.0, expected.1
+    )]
     ImageSizes {
         /// File name of the first that differs.
         name: String,

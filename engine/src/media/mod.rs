@@ -17,6 +17,9 @@ mod images;
 
 mod child;
 pub use child::ChildError;
-pub(crate) use child::{Child, ChildLimits};
+pub(crate) use child::{Child, ChildLimits, file_name, input_argument, reader_arguments};
 
 pub(crate) mod probe;
+
+mod mp4;
+pub use mp4::{AudioTrackCodec, Mp4Summary, Mp4Writer};
