@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 /// Left and right are the viewer's.
 pub type Landmarks = [[f32; 2]; 68];
 
+/// `[x0, y0, x1, y1]` in pixels.
+pub type FaceBox = [f32; 4];
+
 /// The face of one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameFace {
     /// `[x0, y0, x1, y1]` in pixels: a square from the brows to the chin that goes with the landmarks
     /// (the convention of dlib's frontal detector).
     /// It may reach outside the picture when the face does.
-    pub face_box: [f32; 4],
+    pub face_box: FaceBox,
     /// In pixels; a point may lie outside the picture.
     pub landmarks: Landmarks,
     /// 0 (a guess) to 1 (certain). Below 0.5 the points should not be trusted to a few pixels;

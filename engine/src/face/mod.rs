@@ -7,4 +7,24 @@
 //! Used only while an avatar is prepared; nothing here runs in a live session.
 
 mod frame;
-pub use frame::{FrameFace, FrameIssue, Landmarks, RgbView};
+pub use frame::{FaceBox, FrameFace, FrameIssue, Landmarks, RgbView};
+
+mod error;
+pub use error::FaceError;
+
+mod geometry;
+
+mod detector;
+
+mod dlib_file;
+mod ensemble;
+mod model;
+pub use model::{DEFAULT_MODEL, DlibModel, LandmarkModel};
+
+mod template;
+
+mod scene;
+mod smooth;
+
+mod analyzer;
+pub use analyzer::{ClipFaces, FaceAnalyzer, FaceOptions};

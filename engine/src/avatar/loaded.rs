@@ -1,0 +1,164 @@
+//! One avatar, loaded: frames mapped, faces in memory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lipcast_codecs::{I420, I420Ref};
+
+use super::disk::Disk;
+use super::manifest::{FACES, FRAMES, MANIFEST, Manifest, POSTER};
+use super::mapped::MappedFile;
+use super::{AvatarError, AvatarId, Report, faces_file};
+use crate::face::FrameFace;
+use crate::time::FrameRate;
+
+/// A prepared person. Shared by all sessions; deleting or replacing it on disk leaves a loaded one whole.
+pub struct Avatar {
+    pub(super) manifest: Manifest,
+    pub(super) folder: PathBuf,
+    pub(super) disk: Disk,
+    frames: MappedFile,
+    faces: Vec<Option<FrameFace>>,
+}
+
+impl Avatar {
+    /// Its name.
+    pub fn id(&self) -> &AvatarId {
+        &self.manifest.id
+    }
+
+    /// The manifest as it was when the avatar was loaded; blobs written since are not in it.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What preparing noticed.
+    pub fn report(&self) -> &Report {
+        &self.manifest.report
+    }
+
+    /// Frames per second.
+    pub fn fps(&self) -> FrameRate {
+        self.manifest.fps
+    }
+
+    /// Width and height in pixels, both even.
+    pub fn size(&self) -> (usize, usize) {
+        (self.manifest.width, self.manifest.height)
+    }
+
+    /// Distinct frames, at least 1.
+    pub fn frame_count(&self) -> usize {
+        self.manifest.frame_count
+    }
+
+    /// The stored frame that is shown as video frame `k` of an endless performance.
+    pub fn playback_index(&self, k: u64) -> usize {
+        self.manifest.loop_mode.index(k, self.manifest.frame_count)
+    }
+
+    /// One stored frame: BT.601, limited range, straight from the mapped file.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Avatar::frame_count`]; indices come from [`Avatar::playback_index`].
+    pub fn frame(&self, index: usize) -> I420Ref<'_> {
+        let (width, height) = self.size();
+        let length = I420::byte_len(width, height);
+        I420Ref::packed(width, height, &self.frames.bytes()[index * length..(index + 1) * length])
+    }
+
+    /// The face of a stored frame; `None` where nobody was seen and no neighbour could lend a face.
+    pub fn face(&self, index: usize) -> Option<&FrameFace> {
+        self.faces.get(index)?.as_ref()
+    }
+
+    /// The faces of all stored frames.
+    pub fn faces(&self) -> &[Option<FrameFace>] {
+        &self.faces
+    }
+
+    /// Gives the memory of a frame that was played back to the system.
+    /// It stays in the page cache as long as there is room, so that showing it again costs no reading.
+    pub fn release_behind(&self, index: usize) {
+        let (width, height) = self.size();
+        let length = I420::byte_len(width, height);
+        self.frames.release(index * length..(index + 1) * length);
+    }
+
+    /// The poster, a JPEG.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn poster(&self) -> Result<Vec<u8>, AvatarError> {
+        let path = self.folder.join(POSTER);
+        fs::read(&path).map_err(AvatarError::io("read", &path))
+    }
+
+    /// Reads every file and compares it with its hash: seconds for a long clip, so call it in the background.
+    ///
+    /// # Errors
+    /// [`AvatarError::Damaged`] with the first file that is not what was written.
+    pub fn verify(&self) -> Result<(), AvatarError> {
+        for (name, entry) in &self.manifest.files {
+            let reason = match hash_file(&self.folder.join(name)) {
+                Ok((bytes, _)) if bytes != entry.bytes => {
+                    format!("{bytes} bytes where {} were written", entry.bytes)
+                }
+                Ok((_, hash)) if hash != entry.blake3 => "its content was altered".to_owned(),
+                Ok(_) => continue,
+                Err(error) => error.to_string(),
+            };
+            return Err(AvatarError::Damaged { id: self.id().clone(), file: name.clone(), reason });
+        }
+        Ok(())
+    }
+
+    /// Loads a folder of the store: lengths of all files and hashes of the small ones are checked.
+    pub(super) fn load(folder: &Path, id: &AvatarId, disk: Disk) -> Result<Self, AvatarError> {
+        let damaged = |file: &str, reason: String| AvatarError::Damaged {
+            id: id.clone(),
+            file: file.to_owned(),
+            reason,
+        };
+        let text = fs::read(folder.join(MANIFEST)).map_err(|error| damaged(MANIFEST, error.to_string()))?;
+        let manifest = Manifest::from_sealed_json(&text).map_err(|reason| damaged(MANIFEST, reason))?;
+        if manifest.id != *id {
+            return Err(damaged(MANIFEST, format!("it belongs to avatar '{}'", manifest.id)));
+        }
+        for (name, entry) in &manifest.files {
+            let found = fs::metadata(folder.join(name)).map_err(|error| damaged(name, error.to_string()))?;
+            if !found.is_file() || found.len() != entry.bytes {
+                return Err(damaged(
+                    name,
+                    format!("{} bytes where {} were written", found.len(), entry.bytes),
+                ));
+            }
+        }
+        let faces = fs::read(folder.join(FACES)).map_err(|error| damaged(FACES, error.to_string()))?;
+        if blake3::hash(&faces).to_hex().as_str() != manifest.files[FACES].blake3 {
+            return Err(damaged(FACES, "its content was altered".to_owned()));
+        }
+        let faces =
+            faces_file::decode(&faces, manifest.frame_count).map_err(|reason| damaged(FACES, reason))?;
+        let frames = MappedFile::open(&folder.join(FRAMES), manifest.frames_bytes())
+            .map_err(|error| damaged(FRAMES, error.to_string()))?;
+        Ok(Self { manifest, folder: folder.to_owned(), disk, frames, faces })
+    }
+}
+
+impl std::fmt::Debug for Avatar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Avatar")
+            .field("id", self.id())
+            .field("frames", &self.frame_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Length and BLAKE3 of a file, read in pieces.
+pub(super) fn hash_file(path: &Path) -> io::Result<(u64, String)> {
+    let mut hasher = blake3::Hasher::new();
+    let bytes = io::copy(&mut io::BufReader::with_capacity(1 << 18, fs::File::open(path)?), &mut hasher)?;
+    Ok((bytes, hasher.finalize().to_hex().to_string()))
+}

@@ -1,0 +1,174 @@
+//! What an avatar is made from: the copy kept in `source/`, and frames decoded from it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::Disk;
+use super::manifest::{FileEntry, RECIPE, SOURCE, SourceKind};
+use super::{AvatarError, Job};
+
+/// What to prepare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrepareSource {
+    /// A video, one image, or a folder of images in the order of their names.
+    File(PathBuf),
+    /// The avatar that the program draws itself.
+    Builtin,
+}
+
+/// The largest source that is taken: a copy is kept.
+pub const MAX_SOURCE_BYTES: u64 = 4 << 30;
+
+/// Where the frames come from, inside an avatar's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) kind: SourceKind,
+    /// Below `source/`.
+    pub(crate) name: String,
+    pub(crate) blake3: String,
+}
+
+impl Stored {
+    /// The path to decode.
+    pub(crate) fn path(&self, avatar: &Path) -> PathBuf {
+        avatar.join(SOURCE).join(&self.name)
+    }
+}
+
+/// Copies a source into the new avatar's `source/`, hashing on the way.
+/// Returns what was stored, and an entry for each file by its path relative to the avatar.
+pub(crate) fn copy_in(
+    disk: &Disk,
+    avatar: &Path,
+    source: &PrepareSource,
+    job: &Job,
+) -> Result<(Stored, Vec<(String, FileEntry)>), AvatarError> {
+    let folder = avatar.join(SOURCE);
+    disk.create_dir(&folder)?;
+    let PrepareSource::File(path) = source else {
+        let stored = Stored { kind: SourceKind::Builtin, name: String::new(), blake3: String::new() };
+        return Ok((stored, Vec::new()));
+    };
+    let refuse = |reason: &str| AvatarError::Source { name: shown(path), reason: reason.to_owned() };
+    let meta = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(refuse("there is no such file")),
+        other => other.map_err(AvatarError::io("read", path))?,
+    };
+    let mut copier = Copier { disk, job, left: MAX_SOURCE_BYTES, files: Vec::new() };
+    if meta.is_file() {
+        if meta.len() == 0 {
+            return Err(refuse("the file is empty"));
+        }
+        let name = safe_name(path);
+        copier.copy(path, &folder.join(&name), format!("{SOURCE}/{name}"))?;
+        let blake3 = copier.files[0].1.blake3.clone();
+        return Ok((Stored { kind: SourceKind::File, name, blake3 }, copier.files));
+    }
+    if !meta.is_dir() {
+        return Err(refuse("this is neither a file nor a folder"));
+    }
+    let target = folder.join("images");
+    disk.create_dir(&target)?;
+    for image in images(path)? {
+        let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        copier.copy(&image, &target.join(&name), format!("{SOURCE}/images/{name}"))?;
+    }
+    disk.sync_dir(&target)?;
+    if copier.files.is_empty() {
+        return Err(refuse("the folder holds no images (png, jpg, jpeg, webp, bmp)"));
+    }
+    let blake3 = hash_of_list(&copier.files);
+    Ok((Stored { kind: SourceKind::Folder, name: "images".to_owned(), blake3 }, copier.files))
+}
+
+/// Hash of a stored source as it is on disk now.
+pub(crate) fn hash_stored(stored: &Stored, avatar: &Path) -> io::Result<String> {
+    let path = stored.path(avatar);
+    match stored.kind {
+        SourceKind::Builtin => Ok(String::new()),
+        SourceKind::File => Ok(super::loaded::hash_file(&path)?.1),
+        SourceKind::Folder => {
+            let mut files = Vec::new();
+            for image in images(&path).map_err(io::Error::other)? {
+                let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let (bytes, blake3) = super::loaded::hash_file(&image)?;
+                files.push((format!("{SOURCE}/images/{name}"), FileEntry { bytes, blake3 }));
+            }
+            Ok(hash_of_list(&files))
+        }
+    }
+}
+
+fn hash_of_list(files: &[(String, FileEntry)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, entry) in files {
+        hasher.update(format!("{name}\0{}\n", entry.blake3).as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+struct Copier<'a> {
+    disk: &'a Disk,
+    job: &'a Job,
+    left: u64,
+    files: Vec<(String, FileEntry)>,
+}
+
+impl Copier<'_> {
+    fn copy(&mut self, from: &Path, to: &Path, relative: String) -> Result<(), AvatarError> {
+        let mut source = File::open(from).map_err(AvatarError::io("read", from))?;
+        let mut target = self.disk.create(to)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            if self.job.is_cancelled() {
+                return Err(AvatarError::Cancelled);
+            }
+            let count = source.read(&mut buffer).map_err(AvatarError::io("read", from))?;
+            if count == 0 {
+                break;
+            }
+            self.left = self.left.checked_sub(count as u64).ok_or_else(|| AvatarError::Source {
+                name: shown(from),
+                reason: format!("larger than the limit of {} MiB", MAX_SOURCE_BYTES >> 20),
+            })?;
+            target.write_all(&buffer[..count]).map_err(AvatarError::io("write", to))?;
+        }
+        self.files.push((relative, target.finish()?));
+        Ok(())
+    }
+}
+
+/// Images of a folder in the order of their names; hidden files and other files are left out.
+fn images(folder: &Path) -> Result<Vec<PathBuf>, AvatarError> {
+    let read =
+        || -> io::Result<Vec<PathBuf>> { fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect() };
+    let mut paths = read().map_err(AvatarError::io("read the folder", folder))?;
+    paths.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(".");
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        let image =
+            ["png", "jpg", "jpeg", "webp", "bmp"].iter().any(|known| extension.eq_ignore_ascii_case(known));
+        image && !name.starts_with('.') && path.is_file()
+    });
+    paths.sort();
+    Ok(paths)
+}
+
+/// The file's name for messages: without its folder, which is nobody's business but the operator's.
+pub(crate) fn shown(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The file's own name where it is harmless, so that a person recognises it; otherwise `source.<extension>`.
+fn safe_name(path: &Path) -> String {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    if super::AvatarId::parse(name).is_ok() && name != RECIPE {
+        return name.to_owned();
+    }
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("bin");
+    let safe = extension.len() <= 8 && extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    format!("source.{}", if safe { extension } else { "bin" })
+}
