@@ -1,1 +1,48 @@
-fn main() {}
+//! The project's own commands: `cargo xtask run`, `build` and `test`.
+//!
+//! Each installs what it needs, says what it does, and can be run twice.
+
+mod packages;
+mod stage;
+mod steps;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask run [ARGUMENTS…]    build, stage and start the server; arguments go to `lipcast serve`
+cargo xtask build               build and stage: target/release/lipcast, its plugins beside it
+cargo xtask test [STEP…]        the whole check, or only the steps that are named
+cargo xtask test --list         the steps of the check
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let Some((command, rest)) = arguments.split_first() else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    match command.as_str() {
+        "run" => stage::serve(rest),
+        "build" => stage::build(),
+        "test" => test::test(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("there is no `{other}`\n\n{HELP}"),
+    }
+}
