@@ -1,1 +1,17 @@
-//! Filled by its own commit.
+//! Backends as the engine sees them: one trait, wherever the instance lives.
+//!
+//! In: 16 kHz mono PCM and requests for frames. Out: patches.
+//! [`Instance`] is one loaded backend with its weights, [`SessionPort`] one session's line into it.
+//! Nothing here says whether the instance is in this process; [`local`] is the kind that is.
+
+mod instance;
+pub use instance::{
+    AudioFlags, AvatarInfo, AvatarSource, BackendError, Idle, Instance, LoadedAvatar, Mask, RequestFlags, Rest,
+    SessionParams, SessionPort,
+};
+
+mod patch;
+pub use patch::{Alpha, FrameReply, FrameRequest, Outcome, Patch, PatchFormat, Rect};
+
+mod batcher;
+pub use batcher::{Batcher, Ticket};

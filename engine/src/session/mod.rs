@@ -1,1 +1,23 @@
-//! Filled by its own commit.
+//! A session: one performance of an avatar, on one media clock.
+//!
+//! In: utterances (16 kHz PCM for the backend, the same speech at 48 kHz to be heard) and the backend's patches.
+//! Out: [`Unit`]s: one picture and exactly the audio that belongs to it, in frame order, none left out.
+//!
+//! [`Timeline`] decides what each frame is, [`Performance`] asks the backend and composes, [`live`] runs it on the
+//! clock, [`offline`] as fast as the backend can.
+
+mod unit;
+pub use unit::{Canvas, Picture, Unit, UnitKind};
+
+mod speech;
+pub use speech::{SpeechEvent, SpeechQueue, UtteranceId};
+
+mod timeline;
+pub use timeline::{Step, Timeline, TimelineConfig};
+
+mod performance;
+pub use performance::{OpenError, Performance, PerformanceStats, Stage};
+
+pub mod offline;
+
+pub mod live;

@@ -1,0 +1,194 @@
+//! The trait that hides where a backend instance lives.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::{FrameReply, FrameRequest, Rect};
+use crate::avatar::Job;
+use crate::time::FrameRate;
+
+/// Why a backend could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// The backend is not loaded (yet, or any more).
+    #[error("backend {backend} is not ready: {reason}")]
+    NotReady {
+        /// The backend's name in the configuration.
+        backend: String,
+        /// Its state in words.
+        reason: String,
+    },
+    /// A call came back with a status that is not OK.
+    #[error("backend {backend} failed in {call}: {message}")]
+    Call {
+        /// The backend's name in the configuration.
+        backend: String,
+        /// The function of the contract.
+        call: &'static str,
+        /// The backend's own words.
+        message: String,
+    },
+    /// The backend broke the contract.
+    #[error("backend {backend} broke the contract in {call}: {message}")]
+    Contract {
+        /// The backend's name in the configuration.
+        backend: String,
+        /// The function of the contract.
+        call: &'static str,
+        /// What was expected and what came.
+        message: String,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Who draws the frames between utterances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// The host plays the avatar's own frames and asks for nothing.
+    Host,
+    /// The backend draws every frame (Live2D, 3D).
+    Backend,
+}
+
+/// How the mouth comes to rest when speech ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// The backend leads the mouth back to the avatar's own frame.
+    Backend,
+    /// The host blends the patch in and out over a few frames.
+    HostBlend,
+}
+
+/// What a loaded avatar is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AvatarInfo {
+    /// Canvas width in pixels, even.
+    pub canvas_width: u32,
+    /// Canvas height in pixels, even.
+    pub canvas_height: u32,
+    /// Frames per second of the avatar's own frames.
+    pub fps: FrameRate,
+    /// Distinct frames; 0: the backend draws on its own canvas.
+    pub frame_count: u32,
+    /// No result is larger than this.
+    pub max_rect: (u32, u32),
+    /// Who draws idle frames.
+    pub idle: Idle,
+    /// Who leads the mouth to rest.
+    pub rest: Rest,
+}
+
+/// The static mask of one avatar frame: where its patch lies and how it fades into the frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    /// Where the patch lies.
+    pub rect: Rect,
+    /// One byte a pixel of `rect`, row by row; 255 shows the patch alone.
+    pub alpha: Vec<u8>,
+}
+
+/// What a session fixes when it opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionParams {
+    /// Frames per second of the session.
+    pub fps: FrameRate,
+    /// The whole utterance is pushed before the first request.
+    pub whole: bool,
+}
+
+/// Flags of pushed audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AudioFlags {
+    /// A run of speech begins with this block.
+    pub start: bool,
+    /// Nothing else is queued: the run ends with this block.
+    pub end: bool,
+}
+
+/// Flags of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestFlags {
+    /// First frame of a run.
+    pub first: bool,
+    /// Last frame of the session.
+    pub last: bool,
+    /// The result will not be shown; a sequential backend still has to advance.
+    pub discard_ok: bool,
+}
+
+/// What an avatar is prepared from: the source's own RGB, never a copy that went through I420.
+pub trait AvatarSource {
+    /// Width and height of every frame in pixels.
+    fn size(&self) -> (u32, u32);
+    /// Frames per second of the source.
+    fn fps(&self) -> FrameRate;
+    /// Frames; may be 0.
+    fn frame_count(&self) -> u32;
+    /// Frame `index` as packed full-range RGB24, valid as long as `self`.
+    fn frame(&self, index: u32) -> Option<&[u8]>;
+    /// 68 iBUG landmarks of frame `index` in pixels.
+    fn landmarks(&self, index: u32) -> Option<[[f32; 2]; 68]>;
+    /// Face box of frame `index`: left, top, right, bottom in pixels.
+    fn face_box(&self, index: u32) -> Option<[f32; 4]>;
+}
+
+/// An avatar that is loaded into an instance.
+pub trait LoadedAvatar: Send + Sync {
+    /// Canvas, rate and who draws what.
+    fn info(&self) -> AvatarInfo;
+    /// The static mask of avatar frame `index`.
+    fn mask(&self, index: u32) -> Option<&Mask>;
+}
+
+/// One loaded backend with its weights.
+///
+/// All calls may come from any thread; long ones (`prepare_avatar`, `load_avatar`) block their caller.
+pub trait Instance: Send + Sync {
+    /// The backend's name in the configuration.
+    fn name(&self) -> &str;
+    /// The id and version that its blobs are filed under.
+    fn blob_key(&self) -> (&str, u32);
+    /// Future audio a frame needs, in 16 kHz samples.
+    fn lookahead_samples(&self) -> u64;
+    /// 99th percentile of a batch so far: how early a frame must be asked for.
+    fn batch_p99(&self) -> std::time::Duration;
+    /// Streams the avatar's blob to `sink`.
+    ///
+    /// # Errors
+    /// When the backend refuses the source, breaks, or `job` is cancelled.
+    fn prepare_avatar(
+        &self,
+        source: &dyn AvatarSource,
+        sink: &mut (dyn Write + Send),
+        job: &Job,
+    ) -> Result<(), BackendError>;
+    /// Loads a blob.
+    ///
+    /// # Errors
+    /// When the blob is damaged or of another version.
+    fn load_avatar(&self, blob: &[u8]) -> Result<Arc<dyn LoadedAvatar>, BackendError>;
+    /// Opens a session on an avatar that this instance loaded; replies arrive at `replies`, in any order.
+    ///
+    /// # Errors
+    /// When the instance is full, or `avatar` is another instance's.
+    fn open_session(
+        &self,
+        avatar: &Arc<dyn LoadedAvatar>,
+        params: SessionParams,
+        replies: Sender<FrameReply>,
+    ) -> Result<Box<dyn SessionPort>, BackendError>;
+}
+
+/// One session's line into an instance; closing is dropping it. Nothing here waits for the backend.
+pub trait SessionPort: Send {
+    /// Appends 16 kHz mono PCM, -1 to 1; `first_sample` counts from frame 0 of the session's clock.
+    fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, flags: AudioFlags);
+    /// Asks for a frame.
+    fn request(&mut self, request: FrameRequest);
+    /// Barge-in: drops queued audio and requests; later requests carry `epoch`.
+    fn reset(&mut self, epoch: u32);
+}

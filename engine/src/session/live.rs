@@ -1,0 +1,311 @@
+//! A performance on the clock: frame k leaves at `start + k / fps`, whatever the backend does.
+//!
+//! Blocking work owns a thread: each session has one, and everybody else talks to it over a channel.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
+
+use super::{OpenError, Performance, PerformanceStats, SpeechEvent, Stage, Unit, UtteranceId};
+use crate::audio::{SpeechDecoder, SpeechError, SpeechLimits};
+use crate::time::FrameRate;
+
+/// What a live session is opened with.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    /// Frames per second.
+    pub fps: FrameRate,
+    /// How long the session waits for its first viewer before it ends.
+    pub first_viewer_wait: Duration,
+    /// How far frames of speech are asked for before they leave; more rides out slower moments of the backend.
+    pub render_ahead: Duration,
+    /// Limits of speech files.
+    pub speech: SpeechLimits,
+}
+
+/// Where a live session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveState {
+    /// Open, its clock not started: nobody watches yet.
+    Waiting,
+    /// The clock runs.
+    Running,
+    /// Over.
+    Ended,
+}
+
+/// A session as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveStatus {
+    /// Where it is.
+    pub state: LiveState,
+    /// Speech is queued or being played.
+    pub speaking: bool,
+    /// Frames planned ahead of the clock.
+    pub planned_frames: usize,
+    /// Speech that is decoded and not played, at 48 kHz.
+    pub queued_samples: usize,
+    /// Counters.
+    pub stats: PerformanceStats,
+}
+
+enum Command {
+    Speak(UtteranceId, Receiver<SpeechEvent>),
+    Interrupt,
+    Begin,
+    End,
+}
+
+/// A running session; dropping the last handle ends it.
+pub struct LiveSession {
+    commands: Sender<Command>,
+    shared: Arc<Shared>,
+    utterances: AtomicU64,
+    limits: SpeechLimits,
+}
+
+struct Shared {
+    status: Mutex<LiveStatus>,
+    started: Mutex<Option<Instant>>,
+}
+
+/// Units between the session and its encoder: two, so that a slow moment of either does not stop the other.
+const UNITS_AHEAD: usize = 2;
+
+impl LiveSession {
+    /// Opens a session; its units arrive at the receiver once [`begin`](Self::begin) was called. The channel hangs
+    /// up when the session is over.
+    ///
+    /// # Errors
+    /// When the stage cannot be opened.
+    pub fn open(name: &str, stage: Stage, config: LiveConfig) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
+        let performance = Performance::open(stage, config.fps)?;
+        let (commands, inbox) = unbounded();
+        let (units, outlet) = bounded(UNITS_AHEAD);
+        let status = LiveStatus {
+            state: LiveState::Waiting,
+            speaking: false,
+            planned_frames: 0,
+            queued_samples: 0,
+            stats: PerformanceStats::default(),
+        };
+        let shared = Arc::new(Shared { status: Mutex::new(status), started: Mutex::new(None) });
+        let limits = config.speech.clone();
+        let run = Run { performance, config, inbox, units, shared: shared.clone(), over: false };
+        let span = tracing::Span::current();
+        thread::Builder::new()
+            .name(format!("session {name}"))
+            .spawn(move || span.in_scope(|| run.perform()))
+            .expect("the system can start a thread");
+        Ok((Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), limits }), outlet))
+    }
+
+    /// Queues a speech file. The file is opened here, so that what is wrong with it is said at once; it is decoded
+    /// as it is played.
+    ///
+    /// # Errors
+    /// When the file is missing or is not speech that can be read.
+    pub fn speak_file(&self, path: PathBuf) -> Result<UtteranceId, SpeechError> {
+        let decoder = SpeechDecoder::open(&path, &self.limits)?;
+        Ok(self.speak(decoder))
+    }
+
+    /// Queues speech from a decoder.
+    pub fn speak(&self, mut decoder: SpeechDecoder) -> UtteranceId {
+        // Chunks decoded ahead of the queue, a few hundred milliseconds each.
+        let (chunks, receiver) = bounded(4);
+        let id = UtteranceId(self.utterances.fetch_add(1, Ordering::Relaxed));
+        thread::Builder::new()
+            .name(format!("decode {}", id.0))
+            .spawn(move || {
+                loop {
+                    let event = match decoder.read() {
+                        Ok(Some(chunk)) => SpeechEvent::Chunk(chunk),
+                        Ok(None) => return,
+                        Err(error) => SpeechEvent::Failed(error.to_string()),
+                    };
+                    let failed = matches!(event, SpeechEvent::Failed(_));
+                    // The session is gone, or was interrupted: nobody wants the rest.
+                    if chunks.send(event).is_err() || failed {
+                        return;
+                    }
+                }
+            })
+            .expect("the system can start a thread");
+        let _ = self.commands.send(Command::Speak(id, receiver));
+        id
+    }
+
+    /// Barge-in: what is being said stops, everything queued is forgotten.
+    pub fn interrupt(&self) {
+        let _ = self.commands.send(Command::Interrupt);
+    }
+
+    /// The first viewer is there: the clock starts. Later calls do nothing.
+    pub fn begin(&self) {
+        let _ = self.commands.send(Command::Begin);
+    }
+
+    /// Ends the session.
+    pub fn end(&self) {
+        let _ = self.commands.send(Command::End);
+    }
+
+    /// When frame 0 left, once the clock runs: the origin of both tracks' media time.
+    pub fn started_at(&self) -> Option<Instant> {
+        *self.shared.started.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The session as it stands.
+    pub fn status(&self) -> LiveStatus {
+        *self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for LiveSession {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The session's thread.
+struct Run {
+    performance: Performance,
+    config: LiveConfig,
+    inbox: Receiver<Command>,
+    units: Sender<Unit>,
+    shared: Arc<Shared>,
+    over: bool,
+}
+
+impl Run {
+    fn perform(mut self) {
+        if self.wait_for_viewer() {
+            self.publish(LiveState::Running);
+            self.play();
+        }
+        self.publish(LiveState::Ended);
+    }
+
+    /// Whether somebody came in time.
+    fn wait_for_viewer(&mut self) -> bool {
+        let patience = Instant::now() + self.config.first_viewer_wait;
+        loop {
+            match self.inbox.recv_deadline(patience) {
+                Ok(Command::Begin) => return true,
+                Ok(command) => self.obey(command),
+                Err(_) => {
+                    tracing::info!("no viewer came, the session ends");
+                    return false;
+                }
+            }
+            if self.over {
+                return false;
+            }
+            self.performance.speech_mut().pump();
+            self.publish(LiveState::Waiting);
+        }
+    }
+
+    fn play(&mut self) {
+        let start = Instant::now();
+        *self.shared.started.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(start);
+        let fps = self.config.fps;
+        for frame in 0.. {
+            let leaves = start + fps.start_of(frame);
+            while !self.over && (self.performance.planned_until() <= frame || Instant::now() < leaves) {
+                self.plan_ahead(start, frame);
+                self.wait(start, frame, leaves);
+            }
+            if self.over {
+                return;
+            }
+            self.performance.accept_ready();
+            let unit = self.performance.give().expect("frame `frame` was planned above");
+            for (utterance, message) in self.performance.speech_mut().take_failures() {
+                tracing::warn!(utterance = utterance.0, message, "an utterance broke off");
+            }
+            if self.units.send(unit).is_err() {
+                return;
+            }
+            self.publish(LiveState::Running);
+        }
+    }
+
+    /// Plans as far ahead as is due: idle frames as late as the backend allows, so that speech that arrives is heard
+    /// soon; frames of speech further ahead, so that a slow batch is not seen.
+    fn plan_ahead(&mut self, start: Instant, frame: u64) {
+        loop {
+            let next = self.performance.planned_until();
+            if next > frame && !self.is_due(start, next, Instant::now()) {
+                return;
+            }
+            self.performance.plan(Some(start + self.config.fps.start_of(next)));
+        }
+    }
+
+    fn is_due(&self, start: Instant, frame: u64, now: Instant) -> bool {
+        now + self.ahead() >= start + self.config.fps.start_of(frame)
+    }
+
+    fn ahead(&self) -> Duration {
+        let batch = self.performance_batch();
+        if self.performance.is_speaking() { batch + self.config.render_ahead } else { batch }
+    }
+
+    /// How early a frame must be asked for: the 99th percentile of a batch, and a margin for the scheduler.
+    fn performance_batch(&self) -> Duration {
+        const MARGIN: Duration = Duration::from_millis(10);
+        self.performance.batch_p99() + MARGIN
+    }
+
+    /// Sleeps until a frame leaves, a frame must be planned, a reply comes or a command does.
+    fn wait(&mut self, start: Instant, frame: u64, leaves: Instant) {
+        let plan_at = (start + self.config.fps.start_of(self.performance.planned_until().max(frame)))
+            .checked_sub(self.ahead())
+            .unwrap_or(start);
+        let until = leaves.min(plan_at);
+        let command = {
+            let replies = self.performance.replies();
+            select_biased! {
+                recv(self.inbox) -> command => Some(command.unwrap_or(Command::End)),
+                recv(replies) -> reply => {
+                    if let Ok(reply) = reply {
+                        self.performance.accept(reply);
+                    }
+                    None
+                }
+                default(until.saturating_duration_since(Instant::now())) => None,
+            }
+        };
+        if let Some(command) = command {
+            self.obey(command);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Speak(id, chunks) => self.performance.speech_mut().enqueue(id, chunks),
+            Command::Interrupt => self.performance.interrupt(),
+            Command::Begin => {}
+            Command::End => self.over = true,
+        }
+    }
+
+    fn publish(&self, state: LiveState) {
+        let speech = self.performance.speech();
+        let queued_samples = speech.buffered_48k();
+        let status = LiveStatus {
+            state,
+            speaking: self.performance.is_speaking() || queued_samples > 0 || speech.utterances() > 0,
+            planned_frames: self.performance.planned_frames(),
+            queued_samples,
+            stats: self.performance.stats(),
+        };
+        *self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = status;
+    }
+}

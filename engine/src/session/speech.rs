@@ -1,0 +1,168 @@
+//! The speech queue: utterances in the order they were given, joined without padding.
+//!
+//! In: chunks from decoders, each on its own thread, over bounded channels. Out: 16 kHz and 48 kHz PCM of the
+//! same instants. Nothing here waits.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+
+use crate::audio::SpeechChunk;
+
+/// Counts a session's utterances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UtteranceId(pub u64);
+
+/// What a decoder sends; hanging up is the end of the utterance.
+#[derive(Debug)]
+pub enum SpeechEvent {
+    /// The next piece.
+    Chunk(SpeechChunk),
+    /// The rest cannot be read; what came before is played.
+    Failed(String),
+}
+
+/// The queue of one session.
+#[derive(Debug, Default)]
+pub struct SpeechQueue {
+    waiting: VecDeque<(UtteranceId, Receiver<SpeechEvent>)>,
+    at_16k: VecDeque<f32>,
+    at_48k: VecDeque<f32>,
+    failures: Vec<(UtteranceId, String)>,
+}
+
+impl SpeechQueue {
+    /// Decoded ahead at most, in 16 kHz samples: enough for any look-ahead, small beside a picture.
+    const AHEAD: usize = 16_000 * 3;
+
+    /// Queues an utterance whose chunks arrive at `chunks`.
+    pub fn enqueue(&mut self, id: UtteranceId, chunks: Receiver<SpeechEvent>) {
+        self.waiting.push_back((id, chunks));
+    }
+
+    /// Takes in what the decoders have ready.
+    pub fn pump(&mut self) {
+        while self.at_16k.len() < Self::AHEAD {
+            let Some((id, chunks)) = self.waiting.front() else { return };
+            match chunks.try_recv() {
+                Ok(SpeechEvent::Chunk(chunk)) => {
+                    self.at_16k.extend(chunk.at_16k);
+                    self.at_48k.extend(chunk.at_48k);
+                }
+                Ok(SpeechEvent::Failed(message)) => {
+                    self.failures.push((*id, message));
+                    self.waiting.pop_front();
+                }
+                Err(TryRecvError::Disconnected) => {
+                    self.waiting.pop_front();
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    /// Samples at 16 kHz that can be taken now.
+    pub fn buffered_16k(&self) -> usize {
+        self.at_16k.len()
+    }
+
+    /// Samples at 48 kHz that can be taken now.
+    pub fn buffered_48k(&self) -> usize {
+        self.at_48k.len()
+    }
+
+    /// Nothing more is coming: every queued utterance has been read to its end.
+    pub fn is_exhausted(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Utterances that are not read to their end.
+    pub fn utterances(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes up to `count` samples at 16 kHz.
+    pub fn take_16k(&mut self, count: usize) -> Vec<f32> {
+        let count = count.min(self.at_16k.len());
+        self.at_16k.drain(..count).collect()
+    }
+
+    /// Takes exactly `count` samples at 48 kHz, silence where speech has run out.
+    pub fn take_48k(&mut self, count: usize) -> Vec<f32> {
+        let present = count.min(self.at_48k.len());
+        let mut taken: Vec<f32> = self.at_48k.drain(..present).collect();
+        taken.resize(count, 0.0);
+        taken
+    }
+
+    /// A source fell behind: stretches the gap with silence in both rates, so that they stay aligned.
+    pub fn insert_silence(&mut self, samples_16k: usize) {
+        self.at_16k.extend(std::iter::repeat_n(0.0, samples_16k));
+        self.at_48k.extend(std::iter::repeat_n(0.0, samples_16k * 3));
+    }
+
+    /// Barge-in: forgets everything queued. Decoders notice that their channel is gone.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.at_16k.clear();
+        self.at_48k.clear();
+    }
+
+    /// Utterances that broke off since the last call, and why.
+    pub fn take_failures(&mut self) -> Vec<(UtteranceId, String)> {
+        std::mem::take(&mut self.failures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    fn chunk(value: f32, samples: usize) -> SpeechEvent {
+        SpeechEvent::Chunk(SpeechChunk { at_16k: vec![value; samples], at_48k: vec![value; samples * 3] })
+    }
+
+    #[test]
+    fn utterances_join_without_padding() {
+        let mut queue = SpeechQueue::default();
+        for (id, value) in [(0, 0.1), (1, 0.2)] {
+            let (sender, receiver) = bounded(4);
+            sender.send(chunk(value, 100)).unwrap();
+            queue.enqueue(UtteranceId(id), receiver);
+        }
+        queue.pump();
+        assert!(queue.is_exhausted());
+        let taken = queue.take_16k(150);
+        assert_eq!((taken[99], taken[100]), (0.1, 0.2));
+        assert_eq!(queue.take_48k(700).iter().filter(|sample| **sample != 0.0).count(), 600);
+    }
+
+    #[test]
+    fn a_failure_ends_its_utterance_only() {
+        let mut queue = SpeechQueue::default();
+        let (broken, receiver) = bounded(4);
+        broken.send(SpeechEvent::Failed("cut short".into())).unwrap();
+        queue.enqueue(UtteranceId(0), receiver);
+        let (whole, receiver) = bounded(4);
+        whole.send(chunk(0.5, 10)).unwrap();
+        queue.enqueue(UtteranceId(1), receiver);
+        queue.pump();
+        assert_eq!(queue.take_failures(), [(UtteranceId(0), "cut short".to_owned())]);
+        assert_eq!(queue.buffered_16k(), 10);
+        assert!(!queue.is_exhausted(), "the second decoder has not hung up");
+    }
+
+    #[test]
+    fn decoding_ahead_is_bounded() {
+        let mut queue = SpeechQueue::default();
+        let (sender, receiver) = bounded(100);
+        for _ in 0..100 {
+            sender.send(chunk(0.5, 16_000)).unwrap();
+        }
+        queue.enqueue(UtteranceId(0), receiver);
+        queue.pump();
+        assert_eq!(queue.buffered_16k(), SpeechQueue::AHEAD);
+    }
+}

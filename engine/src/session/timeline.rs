@@ -1,0 +1,233 @@
+//! What each frame of a session is: idle or speech, with which audio, over which of the avatar's frames.
+//!
+//! A pure state machine on the session's clock: no threads, no time of day. One frame a step, none skipped, so the
+//! avatar's head moves on through idle and speech alike.
+
+use super::SpeechQueue;
+use crate::backend::{AudioFlags, FrameReply, Idle, RequestFlags, Rest};
+use crate::time::FrameRate;
+
+/// What a timeline is opened with.
+#[derive(Debug, Clone, Copy)]
+pub struct TimelineConfig {
+    /// Frames per second of the session.
+    pub fps: FrameRate,
+    /// Future audio a frame needs, in 16 kHz samples.
+    pub lookahead: u64,
+    /// Who draws between utterances.
+    pub idle: Idle,
+    /// Who leads the mouth to rest.
+    pub rest: Rest,
+}
+
+/// Audio for the backend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// Counted at 16 kHz from frame 0.
+    pub first_sample: u64,
+    /// 16 kHz mono.
+    pub pcm: Vec<f32>,
+    /// Start and end of a run.
+    pub flags: AudioFlags,
+}
+
+/// One planned frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Frame k.
+    pub frame: u64,
+    /// Counts the avatar's frames; `Canvas::playback_index` turns it into one.
+    pub playback: u64,
+    /// What is heard with it, 48 kHz mono.
+    pub pcm_48k: Vec<f32>,
+    /// Audio to push before asking.
+    pub pushes: Vec<Push>,
+    /// `None`: idle, the backend is not asked.
+    pub ask: Option<Ask>,
+}
+
+/// How the backend is asked for a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// First or last of a run.
+    pub flags: RequestFlags,
+    /// Scales the patch's alpha: 255 but where the host blends in or out.
+    pub opacity: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// Audio is pushed up to `pushed`; `end` is known once nothing else is queued.
+    Speaking { start: u64, pushed: u64, end: Option<u64> },
+    /// The speech is over, the mouth on its way to rest since frame `since`.
+    Settling { since: u64 },
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Timeline {
+    config: TimelineConfig,
+    state: State,
+    next: u64,
+    playback: u64,
+    underruns: u64,
+}
+
+impl Timeline {
+    /// Frames that a backend may take to bring the mouth to rest before the host goes back to the avatar's own.
+    pub const SETTLE_FRAMES: u64 = 25;
+    /// Frames over which the host blends a patch in and out.
+    const BLEND_FRAMES: u64 = 4;
+
+    /// A timeline at frame 0, idle.
+    pub fn new(config: TimelineConfig) -> Self {
+        Self { config, state: State::Idle, next: 0, playback: 0, underruns: 0 }
+    }
+
+    /// The frame that the next [`step`](Self::step) plans.
+    pub fn next_frame(&self) -> u64 {
+        self.next
+    }
+
+    /// Speech is being played, or the mouth is still moving.
+    pub fn is_speaking(&self) -> bool {
+        self.state != State::Idle
+    }
+
+    /// How often a source fell behind and silence was put in.
+    pub fn underruns(&self) -> u64 {
+        self.underruns
+    }
+
+    /// Barge-in: whatever was being said is over at the next frame. The caller clears the queue and resets the port.
+    pub fn interrupt(&mut self) {
+        self.state = State::Idle;
+    }
+
+    /// Plans one frame.
+    pub fn step(&mut self, speech: &mut SpeechQueue) -> Step {
+        speech.pump();
+        let frame = self.next;
+        let mut pushes = Vec::new();
+        let mut first = false;
+        if !matches!(self.state, State::Speaking { .. }) {
+            if self.can_start(frame, speech) {
+                self.state = State::Speaking { start: frame, pushed: self.first_sample(frame), end: None };
+                first = true;
+            } else if self.state == State::Idle && self.config.idle == Idle::Backend {
+                // A backend that draws its own idle gets an empty run, and is asked for ever after.
+                self.state = State::Settling { since: frame };
+                let flags = AudioFlags { start: true, end: true };
+                pushes.push(Push { first_sample: self.first_sample(frame), pcm: Vec::new(), flags });
+                first = true;
+            }
+        }
+        let mut speaking = false;
+        if let State::Speaking { start, pushed, end } = self.state {
+            let (pushed, end) = self.feed(frame, pushed, end, first, speech, &mut pushes);
+            self.state = State::Speaking { start, pushed, end };
+            speaking = true;
+        }
+        let samples = self.config.fps.first_sample(frame + 1, 48_000) - self.config.fps.first_sample(frame, 48_000);
+        let pcm_48k = if speaking { speech.take_48k(samples as usize) } else { vec![0.0; samples as usize] };
+        let ask = self.ask(frame, first);
+        let playback = self.playback;
+        self.advance(frame);
+        Step { frame, playback, pcm_48k, pushes, ask }
+    }
+
+    /// Takes note of an answer to frame `frame`, which lay over playback position `playback`.
+    pub fn note_reply(&mut self, frame: u64, playback: u64, requested: u32, reply: &FrameReply) {
+        let State::Settling { since } = self.state else { return };
+        if reply.at_rest && frame >= since && self.config.idle == Idle::Host {
+            self.state = State::Idle;
+            if reply.avatar_frame_used != requested {
+                // The backend chose its own frame: idle goes on from there, so that the head does not jump.
+                let moved = u64::from(reply.avatar_frame_used) + (self.playback - playback);
+                self.playback = moved;
+            }
+        }
+    }
+
+    fn can_start(&self, frame: u64, speech: &SpeechQueue) -> bool {
+        let needed = self.needed(frame) - self.first_sample(frame);
+        let buffered = speech.buffered_16k() as u64;
+        buffered >= needed || (buffered > 0 && speech.is_exhausted())
+    }
+
+    /// Pushes audio up to what `frame` needs; returns the new `pushed` and `end`.
+    fn feed(
+        &mut self,
+        frame: u64,
+        mut pushed: u64,
+        mut end: Option<u64>,
+        first: bool,
+        speech: &mut SpeechQueue,
+        pushes: &mut Vec<Push>,
+    ) -> (u64, Option<u64>) {
+        let needed = self.needed(frame);
+        if end.is_some() || pushed >= needed {
+            return (pushed, end);
+        }
+        let missing = (needed - pushed) as usize;
+        if speech.buffered_16k() < missing && !speech.is_exhausted() {
+            speech.insert_silence(missing - speech.buffered_16k());
+            self.underruns += 1;
+        }
+        let pcm = speech.take_16k(missing);
+        let first_sample = pushed;
+        pushed += pcm.len() as u64;
+        if speech.buffered_16k() == 0 && speech.is_exhausted() {
+            end = Some(pushed);
+        }
+        pushes.push(Push { first_sample, pcm, flags: AudioFlags { start: first, end: end.is_some() } });
+        (pushed, end)
+    }
+
+    fn ask(&self, frame: u64, first: bool) -> Option<Ask> {
+        let flags = RequestFlags { first, ..RequestFlags::default() };
+        let ramp = |done: u64| (done.min(Self::BLEND_FRAMES) * 255 / Self::BLEND_FRAMES) as u8;
+        let opacity = match (self.state, self.config.rest) {
+            (State::Idle, _) => return None,
+            (_, Rest::Backend) => 255,
+            (_, Rest::HostBlend) if self.config.idle == Idle::Backend => 255,
+            (State::Speaking { start, .. }, Rest::HostBlend) => ramp(frame - start + 1),
+            (State::Settling { since }, Rest::HostBlend) => ramp(Self::BLEND_FRAMES.saturating_sub(frame - since + 1)),
+        };
+        Some(Ask { flags, opacity })
+    }
+
+    /// Leaves frame `frame` behind.
+    fn advance(&mut self, frame: u64) {
+        self.next = frame + 1;
+        self.playback += 1;
+        match self.state {
+            State::Speaking { end: Some(end), .. } if self.first_sample(frame + 1) >= end => {
+                self.state = State::Settling { since: frame + 1 };
+            }
+            State::Settling { since } if self.config.idle == Idle::Host => {
+                let limit = match self.config.rest {
+                    Rest::Backend => Self::SETTLE_FRAMES,
+                    Rest::HostBlend => Self::BLEND_FRAMES,
+                };
+                if frame + 1 - since >= limit {
+                    self.state = State::Idle;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn first_sample(&self, frame: u64) -> u64 {
+        self.config.fps.first_sample(frame, 16_000)
+    }
+
+    fn needed(&self, frame: u64) -> u64 {
+        self.first_sample(frame + 1) + self.config.lookahead
+    }
+}
+
+#[cfg(test)]
+#[path = "timeline_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+use crossbeam_channel::bounded;
+
+use super::*;
+use crate::audio::SpeechChunk;
+use crate::backend::Outcome;
+use crate::session::{SpeechEvent, UtteranceId};
+
+const LOOKAHEAD: u64 = 1_600;
+
+fn timeline(rest: Rest) -> Timeline {
+    Timeline::new(TimelineConfig { fps: FrameRate::FPS_25, lookahead: LOOKAHEAD, idle: Idle::Host, rest })
+}
+
+/// An utterance whose n-th sample at 16 kHz is n + 1, thousandths.
+fn say(queue: &mut SpeechQueue, samples: usize) {
+    let (sender, receiver) = bounded(1);
+    let at_16k: Vec<f32> = (0..samples).map(|index| (index + 1) as f32).collect();
+    let at_48k = (0..samples * 3).map(|index| (index + 1) as f32).collect();
+    sender.send(SpeechEvent::Chunk(SpeechChunk { at_16k, at_48k })).unwrap();
+    queue.enqueue(UtteranceId(0), receiver);
+}
+
+fn at_rest(seq: u64) -> FrameReply {
+    FrameReply { seq, epoch: 0, outcome: Outcome::Unchanged, at_rest: true, avatar_frame_used: 0 }
+}
+
+#[test]
+fn idle_asks_nothing_and_the_avatar_plays_on() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    for frame in 0..10 {
+        let step = timeline.step(&mut queue);
+        assert_eq!((step.frame, step.playback, step.ask), (frame, frame, None));
+        assert_eq!(step.pcm_48k, vec![0.0; 1_920]);
+    }
+}
+
+#[test]
+fn speech_is_heard_whole_and_pushed_ahead_by_the_look_ahead() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    timeline.step(&mut queue);
+    say(&mut queue, 16_000);
+    let (mut heard, mut pushed, mut asked) = (Vec::new(), Vec::new(), 0);
+    for frame in 1..60u64 {
+        let step = timeline.step(&mut queue);
+        for push in step.pushes {
+            assert_eq!(push.first_sample, 640 + pushed.len() as u64);
+            assert_eq!(push.flags.start, pushed.is_empty());
+            pushed.extend(push.pcm);
+            assert_eq!(push.flags.end, pushed.len() == 16_000);
+        }
+        if step.ask.is_some() {
+            asked += 1;
+            assert_eq!(step.ask.unwrap().flags.first, frame == 1);
+            let needed = (640 * (frame + 1) + LOOKAHEAD - 640).min(16_000);
+            assert!(pushed.len() as u64 >= needed, "frame {frame}");
+        }
+        heard.extend(step.pcm_48k);
+        if frame == 27 {
+            timeline.note_reply(27, 27, 0, &at_rest(26));
+        }
+    }
+    assert_eq!(heard[..48_000], (1..=48_000).map(|value| value as f32).collect::<Vec<_>>());
+    assert!(heard[48_000..].iter().all(|sample| *sample == 0.0));
+    assert_eq!(asked, 27, "25 frames of speech and two on the way to rest");
+}
+
+#[test]
+fn without_an_answer_the_mouth_is_given_up_after_the_limit() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    say(&mut queue, 640 * 2);
+    let asked = (0..60).filter(|_| timeline.step(&mut queue).ask.is_some()).count() as u64;
+    assert_eq!(asked, 2 + Timeline::SETTLE_FRAMES);
+}
+
+#[test]
+fn a_second_utterance_joins_a_running_one() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    say(&mut queue, 640 * 10);
+    say(&mut queue, 640 * 10);
+    let steps: Vec<Step> = (0..20).map(|_| timeline.step(&mut queue)).collect();
+    let starts = steps.iter().flat_map(|step| &step.pushes).filter(|push| push.flags.start).count();
+    let ends = steps.iter().flat_map(|step| &step.pushes).filter(|push| push.flags.end).count();
+    assert_eq!((starts, ends), (1, 1));
+    assert!(steps.iter().all(|step| step.ask.is_some()));
+}
+
+#[test]
+fn the_host_blends_in_and_out_when_the_backend_does_not() {
+    let mut timeline = timeline(Rest::HostBlend);
+    let mut queue = SpeechQueue::default();
+    say(&mut queue, 640 * 6);
+    let opacity: Vec<u8> =
+        (0..12).filter_map(|_| timeline.step(&mut queue).ask.map(|ask| ask.opacity)).collect();
+    assert_eq!(opacity, [63, 127, 191, 255, 255, 255, 191, 127, 63, 0]);
+}
+
+#[test]
+fn a_source_that_falls_behind_costs_silence_not_alignment() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    let (sender, receiver) = bounded(4);
+    queue.enqueue(UtteranceId(0), receiver);
+    let chunk = || SpeechEvent::Chunk(SpeechChunk { at_16k: vec![0.5; 2_240], at_48k: vec![0.5; 6_720] });
+    sender.send(chunk()).unwrap();
+    let first = timeline.step(&mut queue);
+    assert!(first.ask.is_some());
+    assert_eq!(first.pcm_48k, vec![0.5; 1_920]);
+    let second = timeline.step(&mut queue);
+    assert_eq!(timeline.underruns(), 1);
+    assert_eq!(second.pushes[0].pcm, vec![0.0; 640]);
+    sender.send(chunk()).unwrap();
+    drop(sender);
+    let rest: Vec<f32> = (0..5).flat_map(|_| timeline.step(&mut queue).pcm_48k).collect();
+    // 2 240 samples were heard in 3.5 frames, then one frame of silence, then the rest.
+    let silent_at = 6_720 - 2 * 1_920;
+    assert_eq!(rest[silent_at - 1], 0.5);
+    assert_eq!(rest[silent_at..silent_at + 1_920], vec![0.0; 1_920]);
+    assert_eq!(rest[silent_at + 1_920], 0.5);
+}
+
+#[test]
+fn a_barge_in_ends_speech_at_the_next_frame() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    say(&mut queue, 640 * 100);
+    timeline.step(&mut queue);
+    timeline.interrupt();
+    queue.clear();
+    let step = timeline.step(&mut queue);
+    assert_eq!((step.ask, step.frame, step.playback), (None, 1, 1));
+    assert_eq!(step.pcm_48k, vec![0.0; 1_920]);
+}
+
+#[test]
+fn idle_goes_on_from_the_frame_that_the_backend_used() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    say(&mut queue, 640);
+    timeline.step(&mut queue);
+    timeline.step(&mut queue);
+    timeline.note_reply(1, 1, 1, &FrameReply { avatar_frame_used: 40, ..at_rest(1) });
+    assert_eq!(timeline.step(&mut queue).playback, 41);
+}
+
+#[test]
+fn a_backend_that_draws_idle_is_asked_for_every_frame() {
+    let config =
+        TimelineConfig { fps: FrameRate::FPS_25, lookahead: 0, idle: Idle::Backend, rest: Rest::Backend };
+    let mut timeline = Timeline::new(config);
+    let mut queue = SpeechQueue::default();
+    let first = timeline.step(&mut queue);
+    assert_eq!(first.pushes[0].flags, AudioFlags { start: true, end: true });
+    assert!(first.ask.unwrap().flags.first);
+    for _ in 0..100 {
+        assert!(timeline.step(&mut queue).ask.is_some());
+    }
+}

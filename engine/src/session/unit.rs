@@ -1,0 +1,97 @@
+//! The media unit: one video frame and exactly the audio that belongs to it.
+
+use std::sync::Arc;
+
+use lipcast_codecs::{I420, I420Ref};
+
+use crate::avatar::Avatar;
+use crate::time::FrameRate;
+
+/// The pictures under a performance: an avatar's own frames, played for ever.
+pub trait Canvas: Send + Sync {
+    /// Width and height in pixels, even.
+    fn size(&self) -> (usize, usize);
+    /// Frames per second at which `playback_index` counts.
+    fn fps(&self) -> FrameRate;
+    /// Which distinct frame is shown as the `counter`-th: ping-pong or loop, by arithmetic.
+    fn playback_index(&self, counter: u64) -> usize;
+    /// Distinct frame `index`.
+    fn frame(&self, index: usize) -> I420Ref<'_>;
+}
+
+impl Canvas for Avatar {
+    fn size(&self) -> (usize, usize) {
+        Avatar::size(self)
+    }
+
+    fn fps(&self) -> FrameRate {
+        Avatar::fps(self)
+    }
+
+    fn playback_index(&self, counter: u64) -> usize {
+        Avatar::playback_index(self, counter)
+    }
+
+    fn frame(&self, index: usize) -> I420Ref<'_> {
+        Avatar::frame(self, index)
+    }
+}
+
+/// A picture on its way to the encoder; cheap to clone.
+#[derive(Clone)]
+pub enum Picture {
+    /// The avatar's own frame, read in place.
+    Avatar {
+        /// Whose frames.
+        canvas: Arc<dyn Canvas>,
+        /// Which distinct frame.
+        index: usize,
+    },
+    /// A frame with a patch laid over it.
+    Composed(Arc<I420>),
+}
+
+impl Picture {
+    /// The planes, BT.601 limited.
+    pub fn as_view(&self) -> I420Ref<'_> {
+        match self {
+            Self::Avatar { canvas, index } => canvas.frame(*index),
+            Self::Composed(picture) => picture.as_view(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Avatar { index, .. } => write!(f, "Avatar({index})"),
+            Self::Composed(picture) => write!(f, "Composed({}x{})", picture.width(), picture.height()),
+        }
+    }
+}
+
+/// Where a unit's picture came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitKind {
+    /// Nobody speaks: the avatar's own frame.
+    Idle,
+    /// The backend answered.
+    Speech,
+    /// The backend was asked and did not answer in time or failed: the last picture again.
+    Held,
+}
+
+/// One frame of a session.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Frame k of the session's clock, counted from 0 without gaps.
+    pub frame: u64,
+    /// The avatar's distinct frame under it.
+    pub avatar_frame: usize,
+    /// What is seen.
+    pub picture: Picture,
+    /// What is heard: 48 kHz mono PCM, -1 to 1, from `floor(k·48000/fps)` up to that of k + 1.
+    pub pcm_48k: Vec<f32>,
+    /// Where the picture came from.
+    pub kind: UnitKind,
+}
