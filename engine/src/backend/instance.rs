@@ -87,8 +87,8 @@ pub struct AvatarInfo {
 pub struct Mask {
     /// Where the patch lies.
     pub rect: Rect,
-    /// One byte a pixel of `rect`, row by row; 255 shows the patch alone.
-    pub alpha: Vec<u8>,
+    /// One byte a pixel of `rect`, row by row; 255 shows the patch alone. `None`: opaque.
+    pub alpha: Option<Vec<u8>>,
 }
 
 /// What a session fixes when it opens.
@@ -98,15 +98,6 @@ pub struct SessionParams {
     pub fps: FrameRate,
     /// The whole utterance is pushed before the first request.
     pub whole: bool,
-}
-
-/// Flags of pushed audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AudioFlags {
-    /// A run of speech begins with this block.
-    pub start: bool,
-    /// Nothing else is queued: the run ends with this block.
-    pub end: bool,
 }
 
 /// Flags of a request.
@@ -141,7 +132,7 @@ pub trait LoadedAvatar: Send + Sync {
     /// Canvas, rate and who draws what.
     fn info(&self) -> AvatarInfo;
     /// The static mask of avatar frame `index`.
-    fn mask(&self, index: u32) -> Option<&Mask>;
+    fn mask(&self, index: u32) -> Option<Mask>;
 }
 
 /// One loaded backend with its weights.
@@ -150,6 +141,8 @@ pub trait LoadedAvatar: Send + Sync {
 pub trait Instance: Send + Sync {
     /// The backend's name in the configuration.
     fn name(&self) -> &str;
+    /// What was loaded, in a line: version, device, precision.
+    fn summary(&self) -> String;
     /// The id and version that its blobs are filed under.
     fn blob_key(&self) -> (&str, u32);
     /// Future audio a frame needs, in 16 kHz samples.
@@ -185,8 +178,9 @@ pub trait Instance: Send + Sync {
 
 /// One session's line into an instance; closing is dropping it. Nothing here waits for the backend.
 pub trait SessionPort: Send {
-    /// Appends 16 kHz mono PCM, -1 to 1; `first_sample` counts from frame 0 of the session's clock.
-    fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, flags: AudioFlags);
+    /// Appends 16 kHz mono PCM, -1 to 1; `first_sample` counts from frame 0 of the session's clock. A push beyond
+    /// the last one's end begins a new run. With `end`, nothing else is queued: what follows reads as zero.
+    fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, end: bool);
     /// Asks for a frame.
     fn request(&mut self, request: FrameRequest);
     /// Barge-in: drops queued audio and requests; later requests carry `epoch`.

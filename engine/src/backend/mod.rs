@@ -6,7 +6,7 @@
 
 mod instance;
 pub use instance::{
-    AudioFlags, AvatarInfo, AvatarSource, BackendError, Idle, Instance, LoadedAvatar, Mask, RequestFlags, Rest,
+    AvatarInfo, AvatarSource, BackendError, Idle, Instance, LoadedAvatar, Mask, RequestFlags, Rest,
     SessionParams, SessionPort,
 };
 
@@ -15,3 +15,6 @@ pub use patch::{Alpha, FrameReply, FrameRequest, Outcome, Patch, PatchFormat, Re
 
 mod batcher;
 pub use batcher::{Batcher, Ticket};
+
+mod registry;
+pub use registry::{BackendReport, BackendSpec, BackendState, Backends, Opener};

@@ -76,15 +76,14 @@ impl Composer {
         self.planes.fill(patch)?;
         let alpha = match patch.alpha {
             Alpha::Static => {
-                let mask = mask.filter(|mask| mask.rect == rect && mask.alpha.len() == rect.area());
-                Some(mask.ok_or(ComposeError::Mask { rect })?.alpha.as_slice())
+                let mask = mask.filter(|mask| mask.rect == rect).ok_or(ComposeError::Mask { rect })?;
+                if mask.alpha.as_ref().is_some_and(|alpha| alpha.len() != rect.area()) {
+                    return Err(ComposeError::Mask { rect });
+                }
+                mask.alpha.as_deref().or_else(|| self.planes.opaque(&rect))
             }
             Alpha::Inline => None,
-            Alpha::Opaque => {
-                self.planes.alpha.clear();
-                self.planes.alpha.resize(rect.area(), 255);
-                None
-            }
+            Alpha::Opaque => self.planes.opaque(&rect),
         };
         self.planes.blend_into(picture, &rect, alpha, opacity);
         Ok(())
@@ -122,7 +121,7 @@ mod tests {
     #[test]
     fn a_mask_and_an_opacity_both_thin_the_patch() {
         let white = patch(PatchFormat::Rgb24, Alpha::Static, 255);
-        let mask = Mask { rect: RECT, alpha: vec![128; RECT.area()] };
+        let mask = Mask { rect: RECT, alpha: Some(vec![128; RECT.area()]) };
         let mut half = I420::black(16, 16).unwrap();
         Composer::default().lay(&mut half, &white, Some(&mask), 255).unwrap();
         assert!((125..=127).contains(&luma_at(&half, 5, 3)), "{}", luma_at(&half, 5, 3));

@@ -51,6 +51,13 @@ impl Planes {
         Ok(())
     }
 
+    /// Replaces whatever alpha there is by full opacity; `None`, so that no mask overrides it.
+    pub(super) fn opaque(&mut self, rect: &Rect) -> Option<&'static [u8]> {
+        self.alpha.clear();
+        self.alpha.resize(rect.area(), 255);
+        None
+    }
+
     /// Blends into the picture at `rect`; `mask` overrides the patch's own alpha.
     pub(super) fn blend_into(&mut self, picture: &mut I420, rect: &Rect, mask: Option<&[u8]>, opacity: u8) {
         let (width, height) = (rect.width as usize, rect.height as usize);

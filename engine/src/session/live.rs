@@ -270,7 +270,7 @@ impl Run {
             .unwrap_or(start);
         let until = leaves.min(plan_at);
         let command = {
-            let replies = self.performance.replies();
+            let replies = self.performance.replies().clone();
             select_biased! {
                 recv(self.inbox) -> command => Some(command.unwrap_or(Command::End)),
                 recv(replies) -> reply => {

@@ -143,7 +143,7 @@ impl Performance {
         let step = self.timeline.step(&mut self.speech);
         let index = self.stage.canvas.playback_index(step.playback);
         for push in step.pushes {
-            self.port.push_audio(push.first_sample, push.pcm, push.flags);
+            self.port.push_audio(push.first_sample, push.pcm, push.end);
         }
         let asked = step.ask.map(|ask| {
             let seq = self.next_seq;
@@ -201,7 +201,7 @@ impl Performance {
                     let mask = self.stage.avatar.mask(under);
                     let source = self.stage.canvas.frame(under as usize);
                     let composer = &mut self.composer;
-                    let draw = |picture: &mut _| composer.lay(picture, &patch, mask, ask.opacity);
+                    let draw = |picture: &mut _| composer.lay(picture, &patch, mask.as_ref(), ask.opacity);
                     match self.pool.compose(source, draw) {
                         Ok(picture) => (Picture::Composed(picture), UnitKind::Speech),
                         Err(error) => {

@@ -4,7 +4,7 @@
 //! avatar's head moves on through idle and speech alike.
 
 use super::SpeechQueue;
-use crate::backend::{AudioFlags, FrameReply, Idle, RequestFlags, Rest};
+use crate::backend::{FrameReply, Idle, RequestFlags, Rest};
 use crate::time::FrameRate;
 
 /// What a timeline is opened with.
@@ -27,8 +27,8 @@ pub struct Push {
     pub first_sample: u64,
     /// 16 kHz mono.
     pub pcm: Vec<f32>,
-    /// Start and end of a run.
-    pub flags: AudioFlags,
+    /// Nothing else is queued: the run ends with this block.
+    pub end: bool,
 }
 
 /// One planned frame.
@@ -118,14 +118,13 @@ impl Timeline {
             } else if self.state == State::Idle && self.config.idle == Idle::Backend {
                 // A backend that draws its own idle gets an empty run, and is asked for ever after.
                 self.state = State::Settling { since: frame };
-                let flags = AudioFlags { start: true, end: true };
-                pushes.push(Push { first_sample: self.first_sample(frame), pcm: Vec::new(), flags });
+                pushes.push(Push { first_sample: self.first_sample(frame), pcm: Vec::new(), end: true });
                 first = true;
             }
         }
         let mut speaking = false;
         if let State::Speaking { start, pushed, end } = self.state {
-            let (pushed, end) = self.feed(frame, pushed, end, first, speech, &mut pushes);
+            let (pushed, end) = self.feed(frame, pushed, end, speech, &mut pushes);
             self.state = State::Speaking { start, pushed, end };
             speaking = true;
         }
@@ -162,7 +161,6 @@ impl Timeline {
         frame: u64,
         mut pushed: u64,
         mut end: Option<u64>,
-        first: bool,
         speech: &mut SpeechQueue,
         pushes: &mut Vec<Push>,
     ) -> (u64, Option<u64>) {
@@ -181,7 +179,7 @@ impl Timeline {
         if speech.buffered_16k() == 0 && speech.is_exhausted() {
             end = Some(pushed);
         }
-        pushes.push(Push { first_sample, pcm, flags: AudioFlags { start: first, end: end.is_some() } });
+        pushes.push(Push { first_sample, pcm, end: end.is_some() });
         (pushed, end)
     }
 
