@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::{FrameReply, FrameRequest, Rect};
+use super::{FrameMask, FrameReply, FrameRequest};
 use crate::avatar::Job;
 use crate::time::FrameRate;
 
@@ -82,15 +82,6 @@ pub struct AvatarInfo {
     pub rest: Rest,
 }
 
-/// The static mask of one avatar frame: where its patch lies and how it fades into the frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mask {
-    /// Where the patch lies.
-    pub rect: Rect,
-    /// One byte a pixel of `rect`, row by row; 255 shows the patch alone. `None`: opaque.
-    pub alpha: Option<Vec<u8>>,
-}
-
 /// What a session fixes when it opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionParams {
@@ -132,7 +123,9 @@ pub trait LoadedAvatar: Send + Sync {
     /// Canvas, rate and who draws what.
     fn info(&self) -> AvatarInfo;
     /// The static mask of avatar frame `index`.
-    fn mask(&self, index: u32) -> Option<Mask>;
+    fn mask(&self, index: u32) -> Option<FrameMask<'_>>;
+    /// For the instance, which has to know its own again.
+    fn as_any(&self) -> &dyn std::any::Any;
 }
 
 /// One loaded backend with its weights.

@@ -6,12 +6,17 @@
 
 mod instance;
 pub use instance::{
-    AvatarInfo, AvatarSource, BackendError, Idle, Instance, LoadedAvatar, Mask, RequestFlags, Rest,
+    AvatarInfo, AvatarSource, BackendError, Idle, Instance, LoadedAvatar, RequestFlags, Rest,
     SessionParams, SessionPort,
 };
 
 mod patch;
-pub use patch::{Alpha, FrameReply, FrameRequest, Outcome, Patch, PatchFormat, Rect};
+pub use patch::{Alpha, FrameMask, FrameReply, FrameRequest, Outcome, Patch, PixelFormat, Rect};
+
+mod local;
+pub use local::{LocalInstance, OpenError};
+
+mod worker;
 
 mod batcher;
 pub use batcher::{Batcher, Ticket};

@@ -12,7 +12,7 @@ pub use pool::PicturePool;
 
 use lipcast_codecs::I420;
 
-use crate::backend::{Alpha, Mask, Patch};
+use crate::backend::{Alpha, FrameMask, Patch, Rect};
 
 /// Why a patch cannot be laid over a picture: the backend broke the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum ComposeError {
     #[error("patch {rect:?} does not fit a {width}x{height} canvas (sides even, inside, not empty)")]
     Rect {
         /// What the backend gave.
-        rect: crate::backend::Rect,
+        rect: Rect,
         /// Canvas width in pixels.
         width: usize,
         /// Canvas height in pixels.
@@ -39,7 +39,7 @@ pub enum ComposeError {
     #[error("the static mask is missing or does not match the patch {rect:?}")]
     Mask {
         /// What the backend gave.
-        rect: crate::backend::Rect,
+        rect: Rect,
     },
     /// Inline alpha asked for, but the format has none.
     #[error("inline alpha needs RGBA or I420A")]
@@ -61,15 +61,16 @@ impl Composer {
         &mut self,
         picture: &mut I420,
         patch: &Patch,
-        mask: Option<&Mask>,
+        mask: Option<&FrameMask<'_>>,
         opacity: u8,
     ) -> Result<(), ComposeError> {
         let rect = patch.rect;
         let (width, height) = (picture.width(), picture.height());
-        if !rect.fits(width as u32, height as u32) {
+        let canvas = Rect::new(0, 0, width as u32, height as u32);
+        if rect.is_empty() || !rect.is_even() || !canvas.contains(&rect) {
             return Err(ComposeError::Rect { rect, width, height });
         }
-        let expected = patch.format.byte_len(&rect);
+        let expected = patch.format.bytes(&rect) as usize;
         if patch.pixels.len() != expected {
             return Err(ComposeError::Length { expected, found: patch.pixels.len() });
         }
@@ -77,10 +78,10 @@ impl Composer {
         let alpha = match patch.alpha {
             Alpha::Static => {
                 let mask = mask.filter(|mask| mask.rect == rect).ok_or(ComposeError::Mask { rect })?;
-                if mask.alpha.as_ref().is_some_and(|alpha| alpha.len() != rect.area()) {
+                if mask.alpha.is_some_and(|alpha| alpha.len() as u64 != rect.area()) {
                     return Err(ComposeError::Mask { rect });
                 }
-                mask.alpha.as_deref().or_else(|| self.planes.opaque(&rect))
+                mask.alpha.or_else(|| self.planes.opaque(&rect))
             }
             Alpha::Inline => None,
             Alpha::Opaque => self.planes.opaque(&rect),
@@ -93,12 +94,13 @@ impl Composer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{PatchFormat, Rect};
+    use crate::backend::PixelFormat;
 
-    const RECT: Rect = Rect { x: 4, y: 2, width: 4, height: 4 };
+    const RECT: Rect = Rect::new(4, 2, 4, 4);
+    const AREA: usize = 16;
 
-    fn patch(format: PatchFormat, alpha: Alpha, byte: u8) -> Patch {
-        Patch { rect: RECT, format, alpha, pixels: vec![byte; format.byte_len(&RECT)] }
+    fn patch(format: PixelFormat, alpha: Alpha, byte: u8) -> Patch {
+        Patch { rect: RECT, format, alpha, pixels: vec![byte; format.bytes(&RECT) as usize] }
     }
 
     fn luma_at(picture: &I420, x: usize, y: usize) -> u8 {
@@ -108,7 +110,7 @@ mod tests {
     #[test]
     fn an_opaque_patch_replaces_its_rectangle_and_nothing_else() {
         let mut picture = I420::black(16, 16).unwrap();
-        let white = patch(PatchFormat::Rgb24, Alpha::Opaque, 255);
+        let white = patch(PixelFormat::Rgb24, Alpha::Opaque, 255);
         Composer::default().lay(&mut picture, &white, None, 255).unwrap();
         for y in 0..16 {
             for x in 0..16 {
@@ -120,8 +122,9 @@ mod tests {
 
     #[test]
     fn a_mask_and_an_opacity_both_thin_the_patch() {
-        let white = patch(PatchFormat::Rgb24, Alpha::Static, 255);
-        let mask = Mask { rect: RECT, alpha: Some(vec![128; RECT.area()]) };
+        let white = patch(PixelFormat::Rgb24, Alpha::Static, 255);
+        let alpha = vec![128; AREA];
+        let mask = FrameMask { rect: RECT, alpha: Some(&alpha) };
         let mut half = I420::black(16, 16).unwrap();
         Composer::default().lay(&mut half, &white, Some(&mask), 255).unwrap();
         assert!((125..=127).contains(&luma_at(&half, 5, 3)), "{}", luma_at(&half, 5, 3));
@@ -132,13 +135,13 @@ mod tests {
 
     #[test]
     fn chroma_takes_the_mean_alpha_of_its_four_pixels() {
-        let mut pixels = vec![235; RECT.area()];
-        pixels.extend(vec![228; RECT.area() / 2]);
-        let mut alpha = vec![0; RECT.area()];
+        let mut pixels = vec![235; AREA];
+        pixels.extend(vec![228; AREA / 2]);
+        let mut alpha = vec![0; AREA];
         alpha[0] = 255;
         alpha[1] = 255;
         pixels.extend(alpha);
-        let patch = Patch { rect: RECT, format: PatchFormat::I420A, alpha: Alpha::Inline, pixels };
+        let patch = Patch { rect: RECT, format: PixelFormat::I420A, alpha: Alpha::Inline, pixels };
         let mut picture = I420::black(16, 16).unwrap();
         Composer::default().lay(&mut picture, &patch, None, 255).unwrap();
         let (y, u, _) = picture.planes_mut();
@@ -150,7 +153,7 @@ mod tests {
     fn transparent_rgba_leaves_the_frame_as_it_was() {
         let mut picture = I420::black(16, 16).unwrap();
         let before = picture.clone();
-        let clear = patch(PatchFormat::Rgba, Alpha::Inline, 0);
+        let clear = patch(PixelFormat::Rgba, Alpha::Inline, 0);
         Composer::default().lay(&mut picture, &clear, None, 255).unwrap();
         assert_eq!(picture, before);
     }
@@ -160,18 +163,18 @@ mod tests {
         let mut picture = I420::black(6, 6).unwrap();
         let before = picture.clone();
         let mut composer = Composer::default();
-        let outside = patch(PatchFormat::I420, Alpha::Opaque, 9);
+        let outside = patch(PixelFormat::I420, Alpha::Opaque, 9);
         assert!(matches!(composer.lay(&mut picture, &outside, None, 255), Err(ComposeError::Rect { .. })));
         let mut picture16 = I420::black(16, 16).unwrap();
-        let mut short = patch(PatchFormat::Rgb24, Alpha::Opaque, 9);
+        let mut short = patch(PixelFormat::Rgb24, Alpha::Opaque, 9);
         short.pixels.pop();
         assert_eq!(
             composer.lay(&mut picture16, &short, None, 255),
             Err(ComposeError::Length { expected: 48, found: 47 })
         );
-        let unmasked = patch(PatchFormat::Rgb24, Alpha::Static, 9);
+        let unmasked = patch(PixelFormat::Rgb24, Alpha::Static, 9);
         assert!(matches!(composer.lay(&mut picture16, &unmasked, None, 255), Err(ComposeError::Mask { .. })));
-        let plain = patch(PatchFormat::I420, Alpha::Inline, 9);
+        let plain = patch(PixelFormat::I420, Alpha::Inline, 9);
         assert_eq!(composer.lay(&mut picture16, &plain, None, 255), Err(ComposeError::NoInlineAlpha));
         assert_eq!(picture, before);
         assert_eq!(picture16, I420::black(16, 16).unwrap());

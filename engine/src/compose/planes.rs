@@ -5,7 +5,7 @@ use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvSta
 
 use super::ComposeError;
 use super::blend::{blend_row, halve_rows, scale_row};
-use crate::backend::{Alpha, Patch, PatchFormat, Rect};
+use crate::backend::{Alpha, Patch, PixelFormat, Rect};
 
 /// Scratch planes of one patch, reused from frame to frame.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ pub(super) struct Planes {
 impl Planes {
     /// Converts the patch to BT.601 limited planes. Its length was checked by the caller.
     pub(super) fn fill(&mut self, patch: &Patch) -> Result<(), ComposeError> {
-        let area = patch.rect.area();
-        let has_alpha = matches!(patch.format, PatchFormat::Rgba | PatchFormat::I420A);
+        let area = patch.rect.area() as usize;
+        let has_alpha = matches!(patch.format, PixelFormat::Rgba | PixelFormat::I420A);
         if patch.alpha == Alpha::Inline && !has_alpha {
             return Err(ComposeError::NoInlineAlpha);
         }
@@ -31,13 +31,13 @@ impl Planes {
         self.u.resize(area / 4, 0);
         self.v.resize(area / 4, 0);
         match patch.format {
-            PatchFormat::Rgb24 => self.convert(patch, 3),
-            PatchFormat::Rgba => {
+            PixelFormat::Rgb24 => self.convert(patch, 3),
+            PixelFormat::Rgba => {
                 self.convert(patch, 4);
                 self.alpha.clear();
                 self.alpha.extend(patch.pixels.iter().skip(3).step_by(4));
             }
-            PatchFormat::I420 | PatchFormat::I420A => {
+            PixelFormat::I420 | PixelFormat::I420A => {
                 let (y, rest) = patch.pixels.split_at(area);
                 let (u, rest) = rest.split_at(area / 4);
                 let (v, alpha) = rest.split_at(area / 4);
@@ -54,7 +54,7 @@ impl Planes {
     /// Replaces whatever alpha there is by full opacity; `None`, so that no mask overrides it.
     pub(super) fn opaque(&mut self, rect: &Rect) -> Option<&'static [u8]> {
         self.alpha.clear();
-        self.alpha.resize(rect.area(), 255);
+        self.alpha.resize(rect.area() as usize, 255);
         None
     }
 

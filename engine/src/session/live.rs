@@ -260,7 +260,9 @@ impl Run {
     /// How early a frame must be asked for: the 99th percentile of a batch, and a margin for the scheduler.
     fn performance_batch(&self) -> Duration {
         const MARGIN: Duration = Duration::from_millis(10);
-        self.performance.batch_p99() + MARGIN
+        // Past a quarter of a second the backend is no live one; waiting longer would only make idle sluggish.
+        const LIMIT: Duration = Duration::from_millis(250);
+        self.performance.batch_p99().min(LIMIT) + MARGIN
     }
 
     /// Sleeps until a frame leaves, a frame must be planned, a reply comes or a command does.

@@ -13,7 +13,7 @@ use lipcast_codecs::SizeError;
 use super::timeline::Ask;
 use super::{Canvas, Picture, SpeechQueue, Timeline, TimelineConfig, Unit, UnitKind};
 use crate::backend::{
-    BackendError, FrameReply, FrameRequest, Instance, LoadedAvatar, Outcome, SessionParams, SessionPort,
+    BackendError, FrameReply, FrameRequest, Instance, LoadedAvatar, Outcome, Patch, SessionParams, SessionPort,
 };
 use crate::compose::{Composer, PicturePool};
 use crate::time::FrameRate;
@@ -66,6 +66,7 @@ pub struct Performance {
     composer: Composer,
     pool: PicturePool,
     last: Option<Picture>,
+    last_patch: Option<Patch>,
     stats: PerformanceStats,
 }
 
@@ -94,6 +95,7 @@ impl Performance {
             epoch: 0,
             composer: Composer::default(),
             last: None,
+            last_patch: None,
             stats: PerformanceStats::default(),
         })
     }
@@ -190,35 +192,18 @@ impl Performance {
     /// Gives out the next frame as it stands: a frame that is not answered holds the last picture.
     /// `None` when nothing is planned.
     pub fn give(&mut self) -> Option<Unit> {
-        let planned = self.planned.pop_front()?;
-        let own = || Picture::Avatar { canvas: self.stage.canvas.clone(), index: planned.index };
-        let (picture, kind) = match (planned.asked, planned.reply) {
-            (None, _) => (own(), UnitKind::Idle),
-            (Some((_, ask)), Some(reply)) => match reply.outcome {
-                Outcome::Unchanged => (own(), UnitKind::Speech),
-                Outcome::Patch(patch) => {
-                    let under = reply.avatar_frame_used;
-                    let mask = self.stage.avatar.mask(under);
-                    let source = self.stage.canvas.frame(under as usize);
-                    let composer = &mut self.composer;
-                    let draw = |picture: &mut _| composer.lay(picture, &patch, mask.as_ref(), ask.opacity);
-                    match self.pool.compose(source, draw) {
-                        Ok(picture) => (Picture::Composed(picture), UnitKind::Speech),
-                        Err(error) => {
-                            tracing::warn!(frame = planned.frame, %error, "a patch was refused");
-                            self.stats.failed += 1;
-                            (self.last.clone().unwrap_or_else(own), UnitKind::Held)
-                        }
-                    }
-                }
-                Outcome::Expired => (self.last.clone().unwrap_or_else(own), UnitKind::Held),
-                Outcome::Failed(message) => {
-                    tracing::warn!(frame = planned.frame, message, "the backend failed a frame");
+        let Planned { frame, index, pcm_48k, asked, reply, .. } = self.planned.pop_front()?;
+        let (picture, kind) = match (asked, reply) {
+            (None, _) => (self.own(index), UnitKind::Idle),
+            (Some((_, ask)), Some(reply)) => match self.draw(reply, index, ask.opacity) {
+                Ok(picture) => (picture, UnitKind::Speech),
+                Err(message) => {
+                    tracing::warn!(frame, message, "a frame is held");
                     self.stats.failed += 1;
-                    (self.last.clone().unwrap_or_else(own), UnitKind::Held)
+                    (self.held(index), UnitKind::Held)
                 }
             },
-            (Some(_), None) => (self.last.clone().unwrap_or_else(own), UnitKind::Held),
+            (Some(_), None) => (self.held(index), UnitKind::Held),
         };
         self.stats.frames += 1;
         match kind {
@@ -227,8 +212,36 @@ impl Performance {
             UnitKind::Held => self.stats.held += 1,
         }
         self.last = Some(picture.clone());
-        let (frame, avatar_frame, pcm_48k) = (planned.frame, planned.index, planned.pcm_48k);
-        Some(Unit { frame, avatar_frame, picture, pcm_48k, kind })
+        Some(Unit { frame, avatar_frame: index, picture, pcm_48k, kind })
+    }
+
+    fn own(&self, index: usize) -> Picture {
+        Picture::Avatar { canvas: self.stage.canvas.clone(), index }
+    }
+
+    fn held(&self, index: usize) -> Picture {
+        self.last.clone().unwrap_or_else(|| self.own(index))
+    }
+
+    /// What a reply looks like over its frame; the reason when it cannot be shown.
+    fn draw(&mut self, reply: FrameReply, index: usize, opacity: u8) -> Result<Picture, String> {
+        match reply.outcome {
+            Outcome::AvatarFrame => {
+                self.last_patch = None;
+                return Ok(self.own(index));
+            }
+            Outcome::Patch(patch) => self.last_patch = Some(patch),
+            Outcome::SamePatch => {}
+            Outcome::Expired => return Err("it was asked for too late".to_owned()),
+            Outcome::Failed(message) => return Err(message),
+        }
+        let Some(patch) = &self.last_patch else { return Ok(self.own(index)) };
+        let mask = self.stage.avatar.mask(reply.avatar_frame_used);
+        let source = self.stage.canvas.frame(reply.avatar_frame_used as usize);
+        let composer = &mut self.composer;
+        let composed =
+            self.pool.compose(source, |picture| composer.lay(picture, patch, mask.as_ref(), opacity));
+        composed.map(Picture::Composed).map_err(|error| error.to_string())
     }
 
     /// Barge-in: empties the queue, the backend and every planned frame; idle goes on at the next frame.

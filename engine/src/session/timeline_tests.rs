@@ -21,7 +21,7 @@ fn say(queue: &mut SpeechQueue, samples: usize) {
 }
 
 fn at_rest(seq: u64) -> FrameReply {
-    FrameReply { seq, epoch: 0, outcome: Outcome::Unchanged, at_rest: true, avatar_frame_used: 0 }
+    FrameReply { seq, epoch: 0, outcome: Outcome::AvatarFrame, at_rest: true, avatar_frame_used: 0 }
 }
 
 #[test]

@@ -1,0 +1,269 @@
+//! An instance in this process: control calls from any thread, everything else on the instance's own.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use lipcast_plugins_api::author::{Error, IdleBy, LogLevel, RestPolicy};
+use lipcast_plugins_api::loader::{self, HostServices, LoadError, Plugin, Progress};
+use serde_json::Value;
+
+use super::worker::{self, Call};
+use super::{
+    AvatarInfo, AvatarSource, BackendError, FrameMask, FrameReply, FrameRequest, Idle, Instance, LoadedAvatar,
+    Outcome, Rest, SessionParams, SessionPort,
+};
+use crate::avatar::Job;
+use crate::time::FrameRate;
+
+/// Why an instance could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The library was refused.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// `create` failed; the backend's own words.
+    #[error("create: {0}")]
+    Create(#[from] Error),
+}
+
+/// A backend instance that lives in this process.
+pub struct LocalInstance {
+    name: String,
+    instance: loader::Instance,
+    calls: Sender<Call>,
+    batch_p99: Arc<AtomicU64>,
+    next_session: AtomicU64,
+}
+
+impl LocalInstance {
+    /// Opens the shared library at `path` and creates an instance from it; may take as long as its weights do.
+    ///
+    /// # Errors
+    /// When the file is no plugin of this contract, or the backend refuses its settings.
+    pub fn open(name: &str, path: &Path, config: &Value) -> Result<Arc<Self>, OpenError> {
+        Self::create(name, &Plugin::open(path)?, config)
+    }
+
+    /// Creates an instance from an opened or linked plugin.
+    ///
+    /// # Errors
+    /// When the backend refuses its settings.
+    pub fn create(name: &str, plugin: &Plugin, config: &Value) -> Result<Arc<Self>, OpenError> {
+        let services = Arc::new(TracingHost { backend: name.to_owned() });
+        let job = Job::new();
+        let instance = plugin.create(services, config, &JobProgress { job: &job, backend: name })?;
+        let batch_p99 = Arc::new(AtomicU64::new(0));
+        let calls = worker::spawn(name, instance.clone(), batch_p99.clone())?;
+        Ok(Arc::new(Self { name: name.to_owned(), instance, calls, batch_p99, next_session: AtomicU64::new(0) }))
+    }
+
+    fn call_failed(&self, call: &'static str) -> impl Fn(Error) -> BackendError {
+        let backend = self.name.clone();
+        move |error| BackendError::Call { backend: backend.clone(), call, message: error.to_string() }
+    }
+}
+
+impl Instance for LocalInstance {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn summary(&self) -> String {
+        let plugin = self.instance.plugin();
+        let descriptor = plugin.descriptor();
+        let (major, minor) = plugin.api_version();
+        let (id, version, origin) = (&descriptor.id, &descriptor.version, plugin.origin());
+        format!("{id} {version}, contract {major}.{minor}, {origin}")
+    }
+
+    fn blob_key(&self) -> (&str, u32) {
+        let descriptor = self.instance.plugin().descriptor();
+        (&descriptor.id, descriptor.capabilities.blob_version)
+    }
+
+    fn lookahead_samples(&self) -> u64 {
+        u64::from(self.instance.plugin().descriptor().capabilities.lookahead_ms) * 16
+    }
+
+    fn batch_p99(&self) -> Duration {
+        Duration::from_nanos(self.batch_p99.load(Ordering::Relaxed))
+    }
+
+    fn prepare_avatar(
+        &self,
+        source: &dyn AvatarSource,
+        sink: &mut (dyn Write + Send),
+        job: &Job,
+    ) -> Result<(), BackendError> {
+        let progress = JobProgress { job, backend: &self.name };
+        let mut sink: &mut (dyn Write + Send) = sink;
+        let mut source = Borrowed(source);
+        let prepared = self.instance.prepare_avatar(&mut source, &Value::Null, &mut sink, &progress);
+        if job.is_cancelled() {
+            return Err(BackendError::Cancelled);
+        }
+        prepared.map_err(self.call_failed("prepare_avatar"))
+    }
+
+    fn load_avatar(&self, blob: &[u8]) -> Result<Arc<dyn LoadedAvatar>, BackendError> {
+        let avatar = self.instance.load_avatar(blob).map_err(self.call_failed("load_avatar"))?;
+        let found = *avatar.info();
+        let fps = FrameRate::new(found.fps.0, found.fps.1).ok_or_else(|| BackendError::Contract {
+            backend: self.name.clone(),
+            call: "avatar_info",
+            message: format!("a frame rate of {}/{}", found.fps.0, found.fps.1),
+        })?;
+        let info = AvatarInfo {
+            canvas_width: found.canvas.0,
+            canvas_height: found.canvas.1,
+            fps,
+            frame_count: found.frame_count,
+            max_rect: (found.max_rect.width, found.max_rect.height),
+            idle: if found.idle == IdleBy::Host { Idle::Host } else { Idle::Backend },
+            rest: if found.rest_policy == RestPolicy::Ask { Rest::Backend } else { Rest::HostBlend },
+        };
+        Ok(Arc::new(LocalAvatar { avatar, info }))
+    }
+
+    fn open_session(
+        &self,
+        avatar: &Arc<dyn LoadedAvatar>,
+        params: SessionParams,
+        replies: Sender<FrameReply>,
+    ) -> Result<Box<dyn SessionPort>, BackendError> {
+        let gone = || BackendError::NotReady { backend: self.name.clone(), reason: "its thread has ended".into() };
+        let avatar = avatar.as_any().downcast_ref::<LocalAvatar>().ok_or_else(|| BackendError::Contract {
+            backend: self.name.clone(),
+            call: "open_session",
+            message: "the avatar was loaded by another instance".into(),
+        })?;
+        let session = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let (done, opened) = bounded(1);
+        let call =
+            Call::Open { session, avatar: avatar.avatar.clone(), params, replies: replies.clone(), done };
+        self.calls.send(call).map_err(|_| gone())?;
+        opened.recv().map_err(|_| gone())?.map_err(self.call_failed("open_session"))?;
+        Ok(Box::new(LocalPort { session, calls: self.calls.clone(), replies }))
+    }
+}
+
+struct LocalAvatar {
+    avatar: loader::Avatar,
+    info: AvatarInfo,
+}
+
+impl LoadedAvatar for LocalAvatar {
+    fn info(&self) -> AvatarInfo {
+        self.info
+    }
+
+    fn mask(&self, index: u32) -> Option<FrameMask<'_>> {
+        self.avatar.frame_mask(index).ok()
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+struct LocalPort {
+    session: u64,
+    calls: Sender<Call>,
+    replies: Sender<FrameReply>,
+}
+
+impl SessionPort for LocalPort {
+    fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, end: bool) {
+        // When the thread is gone, the next request says so.
+        let _ = self.calls.send(Call::Push { session: self.session, first_sample, pcm, end });
+    }
+
+    fn request(&mut self, request: FrameRequest) {
+        if self.calls.send(Call::Request { session: self.session, request }).is_err() {
+            let outcome = Outcome::Failed("the backend's thread has ended".into());
+            let FrameRequest { seq, epoch, avatar_frame, .. } = request;
+            let reply = FrameReply { seq, epoch, outcome, at_rest: false, avatar_frame_used: avatar_frame };
+            let _ = self.replies.send(reply);
+        }
+    }
+
+    fn reset(&mut self, epoch: u32) {
+        let _ = self.calls.send(Call::Reset { session: self.session, epoch });
+    }
+}
+
+impl Drop for LocalPort {
+    fn drop(&mut self) {
+        let _ = self.calls.send(Call::Close { session: self.session });
+    }
+}
+
+/// The engine's source as the loader wants it.
+struct Borrowed<'a>(&'a dyn AvatarSource);
+
+impl loader::Source for Borrowed<'_> {
+    fn frame_count(&self) -> u32 {
+        self.0.frame_count()
+    }
+
+    fn size(&self) -> (u32, u32) {
+        self.0.size()
+    }
+
+    fn fps(&self) -> (u32, u32) {
+        (self.0.fps().num(), self.0.fps().den())
+    }
+
+    fn frame(&mut self, index: u32, rgb: &mut Vec<u8>) -> Result<(), Error> {
+        let frame = self.0.frame(index).ok_or_else(|| Error::not_found(format!("there is no frame {index}")))?;
+        rgb.clear();
+        rgb.extend_from_slice(frame);
+        Ok(())
+    }
+
+    fn landmarks(&self, index: u32) -> Option<[[f32; 2]; 68]> {
+        self.0.landmarks(index)
+    }
+
+    fn face_box(&self, index: u32) -> Option<[f32; 4]> {
+        self.0.face_box(index)
+    }
+}
+
+/// Progress of a long call, for whoever watches the job.
+struct JobProgress<'a> {
+    job: &'a Job,
+    backend: &'a str,
+}
+
+impl Progress for JobProgress<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.job.is_cancelled()
+    }
+
+    fn progress(&self, permille: u32, stage: &str) {
+        tracing::debug!(backend = self.backend, permille, stage, "progress");
+    }
+}
+
+/// Log lines of a backend, in ours.
+struct TracingHost {
+    backend: String,
+}
+
+impl HostServices for TracingHost {
+    fn log(&self, level: LogLevel, target: &str, message: &str, fields_json: &str) {
+        let backend = self.backend.as_str();
+        match level {
+            LogLevel::Error => tracing::error!(backend, target, fields = fields_json, "{message}"),
+            LogLevel::Warn => tracing::warn!(backend, target, fields = fields_json, "{message}"),
+            LogLevel::Info => tracing::info!(backend, target, fields = fields_json, "{message}"),
+            LogLevel::Debug => tracing::debug!(backend, target, fields = fields_json, "{message}"),
+            LogLevel::Trace => tracing::trace!(backend, target, fields = fields_json, "{message}"),
+        }
+    }
+}
