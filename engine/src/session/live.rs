@@ -94,7 +94,7 @@ impl LiveSession {
             stats: PerformanceStats::default(),
         };
         let shared = Arc::new(Shared { status: Mutex::new(status), started: Mutex::new(None) });
-        let limits = config.speech.clone();
+        let limits = config.speech;
         let run = Run { performance, config, inbox, units, shared: shared.clone(), over: false };
         let span = tracing::Span::current();
         thread::Builder::new()

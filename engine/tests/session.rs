@@ -1,0 +1,142 @@
+//! Sessions through a real backend and the real contract: every frame once, in order, in step with its audio.
+
+mod common;
+
+use std::time::Duration;
+
+use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
+use lipcast_engine::session::live::{LiveConfig, LiveSession, LiveState};
+use lipcast_engine::session::{Unit, UnitKind, offline};
+use lipcast_engine::time::FrameRate;
+use lipcast_probe::barcode;
+
+/// A 16-bit mono wav at 16 kHz.
+fn wav(samples: &[i16]) -> Vec<u8> {
+    let bytes = samples.len() as u32 * 2;
+    let mut file = Vec::new();
+    file.extend(b"RIFF");
+    file.extend((36 + bytes).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    file.extend([1, 0, 1, 0]);
+    file.extend(16_000u32.to_le_bytes());
+    file.extend(32_000u32.to_le_bytes());
+    file.extend([2, 0, 16, 0]);
+    file.extend(b"data");
+    file.extend(bytes.to_le_bytes());
+    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    file
+}
+
+fn speech(samples: &[i16]) -> SpeechDecoder {
+    SpeechDecoder::from_bytes(wav(samples), "test.wav", &SpeechLimits::default()).unwrap()
+}
+
+fn tone(frames: usize) -> Vec<i16> {
+    (0..frames * 640).map(|n| ((n as f32 * 0.3).sin() * 9_000.0) as i16).collect()
+}
+
+fn code(unit: &Unit) -> Option<u64> {
+    let view = unit.picture.as_view();
+    barcode::read(view.y, view.width, view.height, view.y_stride).map(|code| u64::from(code.frame))
+}
+
+#[test]
+fn offline_every_frame_of_speech_is_drawn_for_its_own_number() {
+    let mut frames = Vec::new();
+    let samples = offline::render(common::stage("barcode"), FrameRate::FPS_25, &mut speech(&tone(100)), |unit| {
+        assert_eq!(unit.kind, UnitKind::Speech);
+        assert_eq!(unit.pcm_48k.len(), 1_920);
+        assert_eq!(common::avatar_frame_of(unit.picture.as_view()), unit.avatar_frame);
+        frames.push((unit.frame, code(&unit)));
+        Ok::<(), std::convert::Infallible>(())
+    })
+    .unwrap();
+    assert_eq!(samples, 192_000);
+    assert_eq!(frames, (0..100).map(|frame| (frame, Some(frame))).collect::<Vec<_>>());
+}
+
+#[test]
+fn offline_the_flash_lies_in_the_frame_of_its_click() {
+    let mut samples = vec![0i16; 640 * 60];
+    let clicks = [10u64, 23, 41];
+    for click in clicks {
+        let at = click as usize * 640 + 100;
+        for (n, sample) in samples[at..at + 32].iter_mut().enumerate() {
+            *sample = if n % 2 == 0 { 30_000 } else { -30_000 };
+        }
+    }
+    let (mut flashes, mut heard) = (Vec::new(), Vec::new());
+    offline::render(common::stage("flash"), FrameRate::FPS_25, &mut speech(&samples), |unit| {
+        let view = unit.picture.as_view();
+        let rect = barcode::place(view.width as u32, view.height as u32).unwrap();
+        let middle = (rect.y + rect.height / 2) as usize * view.y_stride + (rect.x + rect.width / 2) as usize;
+        if view.y[middle] > 180 {
+            flashes.push(unit.frame);
+        }
+        if unit.pcm_48k.iter().any(|sample| sample.abs() > 0.4) {
+            heard.push(unit.frame);
+        }
+        Ok::<(), std::convert::Infallible>(())
+    })
+    .unwrap();
+    assert_eq!(flashes, clicks);
+    assert_eq!(heard, clicks);
+}
+
+#[test]
+fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
+    let config = LiveConfig {
+        fps: FrameRate::FPS_25,
+        first_viewer_wait: Duration::from_secs(30),
+        // Generous: this test counts frames on machines that are busy with other tests.
+        render_ahead: Duration::from_secs(2),
+        speech: SpeechLimits::default(),
+    };
+    let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
+    assert_eq!(session.status().state, LiveState::Waiting);
+    session.begin();
+    let mut seen = Vec::new();
+    let mut take = |count: usize| {
+        let start = seen.len();
+        seen.extend(units.iter().take(count));
+        seen[start..].iter().filter(|unit| unit.kind == UnitKind::Speech).count()
+    };
+    assert_eq!(take(5), 0, "idle before anything is said");
+    session.speak(speech(&tone(25)));
+    take(60);
+    assert!(!session.status().speaking);
+    session.end();
+    assert!(units.iter().count() < 200, "the channel hangs up");
+
+    let mut steps = Vec::new();
+    for (index, unit) in seen.iter().enumerate() {
+        assert_eq!(unit.frame, index as u64);
+        let shown = common::avatar_frame_of(unit.picture.as_view());
+        if unit.kind != UnitKind::Held {
+            assert_eq!(shown, unit.avatar_frame);
+        }
+        steps.push(unit.avatar_frame as i64);
+        match (unit.kind, code(unit)) {
+            (UnitKind::Speech, Some(code)) => assert_eq!(code, unit.frame),
+            (UnitKind::Idle, code) => assert_eq!(code, None),
+            _ => {}
+        }
+    }
+    assert!(steps.windows(2).all(|pair| (pair[1] - pair[0]).abs() == 1), "{steps:?}");
+    let heard: usize = seen.iter().flat_map(|unit| &unit.pcm_48k).filter(|sample| sample.abs() > 0.01).count();
+    assert!(heard > 25 * 1_920 * 9 / 10, "{heard} samples of the tone were heard");
+}
+
+#[test]
+fn live_a_session_that_nobody_watches_ends() {
+    let config = LiveConfig {
+        fps: FrameRate::FPS_25,
+        first_viewer_wait: Duration::ZERO,
+        render_ahead: Duration::from_millis(200),
+        speech: SpeechLimits::default(),
+    };
+    let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
+    assert_eq!(units.iter().count(), 0);
+    assert_eq!(session.status().state, LiveState::Ended);
+}
