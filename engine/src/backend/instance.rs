@@ -4,6 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+/// What an avatar is prepared from: the source's own RGB, never a copy that went through I420.
+pub use lipcast_plugins_api::loader::Source as AvatarSource;
 
 use super::{FrameMask, FrameReply, FrameRequest};
 use crate::avatar::Job;
@@ -102,22 +104,6 @@ pub struct RequestFlags {
     pub discard_ok: bool,
 }
 
-/// What an avatar is prepared from: the source's own RGB, never a copy that went through I420.
-pub trait AvatarSource {
-    /// Width and height of every frame in pixels.
-    fn size(&self) -> (u32, u32);
-    /// Frames per second of the source.
-    fn fps(&self) -> FrameRate;
-    /// Frames; may be 0.
-    fn frame_count(&self) -> u32;
-    /// Frame `index` as packed full-range RGB24, valid as long as `self`.
-    fn frame(&self, index: u32) -> Option<&[u8]>;
-    /// 68 iBUG landmarks of frame `index` in pixels.
-    fn landmarks(&self, index: u32) -> Option<[[f32; 2]; 68]>;
-    /// Face box of frame `index`: left, top, right, bottom in pixels.
-    fn face_box(&self, index: u32) -> Option<[f32; 4]>;
-}
-
 /// An avatar that is loaded into an instance.
 pub trait LoadedAvatar: Send + Sync {
     /// Canvas, rate and who draws what.
@@ -148,7 +134,7 @@ pub trait Instance: Send + Sync {
     /// When the backend refuses the source, breaks, or `job` is cancelled.
     fn prepare_avatar(
         &self,
-        source: &dyn AvatarSource,
+        source: &mut dyn AvatarSource,
         sink: &mut (dyn Write + Send),
         job: &Job,
     ) -> Result<(), BackendError>;

@@ -95,14 +95,13 @@ impl Instance for LocalInstance {
 
     fn prepare_avatar(
         &self,
-        source: &dyn AvatarSource,
+        source: &mut dyn AvatarSource,
         sink: &mut (dyn Write + Send),
         job: &Job,
     ) -> Result<(), BackendError> {
         let progress = JobProgress { job, backend: &self.name };
         let mut sink: &mut (dyn Write + Send) = sink;
-        let mut source = Borrowed(source);
-        let prepared = self.instance.prepare_avatar(&mut source, &Value::Null, &mut sink, &progress);
+        let prepared = self.instance.prepare_avatar(source, &Value::Null, &mut sink, &progress);
         if job.is_cancelled() {
             return Err(BackendError::Cancelled);
         }
@@ -199,38 +198,6 @@ impl SessionPort for LocalPort {
 impl Drop for LocalPort {
     fn drop(&mut self) {
         let _ = self.calls.send(Call::Close { session: self.session });
-    }
-}
-
-/// The engine's source as the loader wants it.
-struct Borrowed<'a>(&'a dyn AvatarSource);
-
-impl loader::Source for Borrowed<'_> {
-    fn frame_count(&self) -> u32 {
-        self.0.frame_count()
-    }
-
-    fn size(&self) -> (u32, u32) {
-        self.0.size()
-    }
-
-    fn fps(&self) -> (u32, u32) {
-        (self.0.fps().num(), self.0.fps().den())
-    }
-
-    fn frame(&mut self, index: u32, rgb: &mut Vec<u8>) -> Result<(), Error> {
-        let frame = self.0.frame(index).ok_or_else(|| Error::not_found(format!("there is no frame {index}")))?;
-        rgb.clear();
-        rgb.extend_from_slice(frame);
-        Ok(())
-    }
-
-    fn landmarks(&self, index: u32) -> Option<[[f32; 2]; 68]> {
-        self.0.landmarks(index)
-    }
-
-    fn face_box(&self, index: u32) -> Option<[f32; 4]> {
-        self.0.face_box(index)
     }
 }
 

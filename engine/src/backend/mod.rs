@@ -18,6 +18,9 @@ pub use local::{LocalInstance, OpenError};
 
 mod worker;
 
+mod load;
+pub use load::{LoadError, load_avatar};
+
 mod batcher;
 pub use batcher::{Batcher, Ticket};
 

@@ -7,7 +7,7 @@ use lipcast_engine::avatar::Job;
 use lipcast_engine::backend::{AvatarSource, Instance, LocalInstance};
 use lipcast_engine::session::{Canvas, Stage};
 use lipcast_engine::time::FrameRate;
-use lipcast_plugins_api::author::plugin_table;
+use lipcast_plugins_api::author::{Error, plugin_table};
 use lipcast_plugins_api::loader::Plugin;
 use lipcast_probe::ProbeBackend;
 
@@ -44,16 +44,17 @@ impl AvatarSource for GreySource {
         (WIDTH as u32, HEIGHT as u32)
     }
 
-    fn fps(&self) -> FrameRate {
-        FrameRate::FPS_25
+    fn fps(&self) -> (u32, u32) {
+        (25, 1)
     }
 
     fn frame_count(&self) -> u32 {
         FRAMES as u32
     }
 
-    fn frame(&self, _index: u32) -> Option<&[u8]> {
-        Some(&self.0)
+    fn frame(&mut self, _index: u32, rgb: &mut Vec<u8>) -> Result<(), Error> {
+        rgb.clone_from(&self.0);
+        Ok(())
     }
 
     fn landmarks(&self, _index: u32) -> Option<[[f32; 2]; 68]> {
@@ -70,7 +71,7 @@ pub(crate) fn stage(mode: &str) -> Stage {
     let plugin = Plugin::linked(plugin_table::<ProbeBackend>()).unwrap();
     let instance = LocalInstance::create("probe", &plugin, &serde_json::json!({ "mode": mode })).unwrap();
     let mut blob = Vec::new();
-    instance.prepare_avatar(&GreySource(vec![128; WIDTH * HEIGHT * 3]), &mut blob, &Job::new()).unwrap();
+    instance.prepare_avatar(&mut GreySource(vec![128; WIDTH * HEIGHT * 3]), &mut blob, &Job::new()).unwrap();
     let avatar = instance.load_avatar(&blob).unwrap();
     let frames = (0..FRAMES).map(|index| {
         let mut frame = I420::black(WIDTH, HEIGHT).unwrap();

@@ -1,0 +1,82 @@
+//! An avatar from the store into an instance: its blob is read, or made first when there is none.
+
+use std::sync::Arc;
+
+use lipcast_plugins_api::author::Error;
+
+use super::{AvatarSource, BackendError, Instance, LoadedAvatar};
+use crate::avatar::{Avatar, AvatarError, Job, RgbSource};
+
+/// Why an avatar cannot be loaded into a backend.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its files.
+    #[error(transparent)]
+    Avatar(#[from] AvatarError),
+    /// The backend's own refusal.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// Loads `avatar` into `instance`. The blob is made from the avatar's source when it is missing, or when the backend
+/// no longer reads the one that is there; that may take as long as the backend needs.
+///
+/// # Errors
+/// When the source is gone, the disk fails, the backend refuses, or `job` is cancelled.
+pub fn load_avatar(
+    avatar: &Avatar,
+    instance: &Arc<dyn Instance>,
+    job: &Job,
+) -> Result<Arc<dyn LoadedAvatar>, LoadError> {
+    let (id, version) = instance.blob_key();
+    if let Some(blob) = avatar.blob(id, version)? {
+        match instance.load_avatar(&blob) {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => tracing::warn!(avatar = %avatar.id(), %error, "its blob is made again"),
+        }
+    }
+    tracing::info!(avatar = %avatar.id(), backend = instance.name(), "preparing");
+    let mut source = StoredSource { avatar, rgb: avatar.open_source()? };
+    let mut writer = avatar.blob_writer(id, version)?;
+    instance.prepare_avatar(&mut source, &mut writer, job)?;
+    writer.commit()?;
+    let blob = avatar.blob(id, version)?.ok_or_else(|| BackendError::Contract {
+        backend: instance.name().to_owned(),
+        call: "prepare_avatar",
+        message: "its blob could not be read back".to_owned(),
+    })?;
+    Ok(instance.load_avatar(&blob)?)
+}
+
+/// The source of an avatar in the store, with the faces that preparing found.
+struct StoredSource<'a> {
+    avatar: &'a Avatar,
+    rgb: RgbSource,
+}
+
+impl AvatarSource for StoredSource<'_> {
+    fn frame_count(&self) -> u32 {
+        self.rgb.frame_count() as u32
+    }
+
+    fn size(&self) -> (u32, u32) {
+        let (width, height) = self.rgb.size();
+        (width as u32, height as u32)
+    }
+
+    fn fps(&self) -> (u32, u32) {
+        (self.avatar.fps().num(), self.avatar.fps().den())
+    }
+
+    fn frame(&mut self, index: u32, rgb: &mut Vec<u8>) -> Result<(), Error> {
+        self.rgb.frame(index as usize, rgb).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    fn landmarks(&self, index: u32) -> Option<[[f32; 2]; 68]> {
+        self.avatar.face(index as usize).map(|face| face.landmarks)
+    }
+
+    fn face_box(&self, index: u32) -> Option<[f32; 4]> {
+        self.avatar.face(index as usize).map(|face| face.face_box)
+    }
+}
