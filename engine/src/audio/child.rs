@@ -50,7 +50,7 @@ impl Transcode {
                 .map(OsString::from),
         );
         let limits = ChildLimits { processor: PROCESSOR_SECONDS, ..ChildLimits::default() };
-        let child = Child::start("ffmpeg", &arguments, path, limits, false).map_err(ChildRefusal::Child)?;
+        let child = Child::start("ffmpeg", &arguments, path, limits).map_err(ChildRefusal::Child)?;
         let seconds =
             [&stream.duration, &probe.format.duration].into_iter().find_map(|text| text.parse().ok());
         let info = SpeechInfo {

@@ -1,10 +1,10 @@
 //! Changes the rate of mono PCM, block by block, without shifting it in time.
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
-use rubato::{Fft, FixedSync, Indexing, Resampler as _};
+use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
 
-/// Frames handed to the converter at a time; it rounds this up to what the two rates need.
-const BLOCK: usize = 1024;
+/// Frames of the slower side that a block has at least: long enough for a steep filter.
+const BLOCK: u32 = 512;
 
 /// A running conversion from one rate to another.
 ///
@@ -30,10 +30,7 @@ impl Resampler {
     /// When a rate is zero: rates are checked where a file is opened.
     pub fn new(from: u32, to: u32) -> Self {
         assert!(from > 0 && to > 0, "a sample rate of zero");
-        let fft = (from != to).then(|| {
-            Fft::new(from as usize, to as usize, BLOCK, 1, FixedSync::Input)
-                .expect("rates and block are not zero")
-        });
+        let fft = (from != to).then(|| converter(from, to));
         let lead = fft.as_ref().map_or(0, |fft| fft.output_delay());
         Self {
             from: from.into(),
@@ -105,6 +102,28 @@ impl Resampler {
         out.extend_from_slice(&self.block[skipped..written]);
         Some(length)
     }
+}
+
+/// A converter whose delay is a whole number of output samples: half of an even block.
+fn converter(from: u32, to: u32) -> Fft<f32> {
+    let divisor = gcd(from, to);
+    let slower = from.min(to) / divisor;
+    let units = BLOCK.div_ceil(slower).next_multiple_of(2);
+    let block = (from / divisor * units) as usize;
+    Fft::new_custom(
+        from as usize,
+        to as usize,
+        block,
+        1,
+        1,
+        WindowFunction::BlackmanHarris2,
+        FixedSync::Input,
+    )
+    .expect("rates and block are not zero")
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -94,7 +94,6 @@ pub(crate) struct Child {
     limits: ChildLimits,
     shared: Arc<Shared>,
     stdout: Option<ChildStdout>,
-    stdin: Option<ChildStdin>,
     watchdog: Option<JoinHandle<()>>,
     complaints: Option<JoinHandle<VecDeque<String>>>,
     /// Full path and bare name of the file: messages carry only the name.
@@ -122,12 +121,11 @@ impl Child {
         arguments: &[OsString],
         file: &Path,
         limits: ChildLimits,
-        feed: bool,
     ) -> Result<Self, ChildError> {
         let mut process = Command::new(program)
             .args(arguments)
             .env("AV_LOG_FORCE_NOCOLOR", "1")
-            .stdin(if feed { Stdio::piped() } else { Stdio::null() })
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -136,7 +134,7 @@ impl Child {
                 _ => ChildError::Io { program, source },
             })?;
         restrain(&process, &limits);
-        let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
         let shared = Arc::new(Shared {
             process: Mutex::new(process),
             watch: Mutex::new(Watch::default()),
@@ -148,7 +146,7 @@ impl Child {
         });
         let complaints = stderr.map(|stderr| std::thread::spawn(move || last_lines(stderr)));
         let hidden = (file.to_string_lossy().into_owned(), file_name(file));
-        Ok(Self { program, limits, shared, stdout, stdin, watchdog: Some(watchdog), complaints, hidden })
+        Ok(Self { program, limits, shared, stdout, watchdog: Some(watchdog), complaints, hidden })
     }
 
     /// Fills `buffer` from the child's output; fewer bytes mean that the output has ended.
@@ -172,18 +170,8 @@ impl Child {
         Ok(all)
     }
 
-    /// Writes to the child's input, which must have been asked for at the start.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), ChildError> {
-        let Some(stdin) = &mut self.stdin else { return Ok(()) };
-        self.shared.wait_begins();
-        let result = io::Write::write_all(stdin, bytes);
-        self.shared.wait_ends();
-        result.map_err(|source| ChildError::Io { program: self.program, source })
-    }
-
     /// Waits for the child's own end; call it once its output has ended.
     pub(crate) fn finish(mut self) -> Result<(), ChildError> {
-        self.stdin = None;
         self.shared.wait_begins();
         // Whatever it still writes is drained, so that it cannot block on a full pipe.
         if let Some(stdout) = &mut self.stdout {

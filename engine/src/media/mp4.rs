@@ -179,7 +179,7 @@ impl Mp4Writer {
         add(&["-movie_timescale", &sample_rate, "-movflags", "+faststart", "-progress", "pipe:1", "-y"]);
         arguments.push(input_argument(joined));
         let limits = ChildLimits { processor: 3_600, file_size: 64 << 30, ..ChildLimits::default() };
-        let mut child = Child::start("ffmpeg", &arguments, &self.target, limits, false)?;
+        let mut child = Child::start("ffmpeg", &arguments, &self.target, limits)?;
         // Progress reports keep coming while it works, so that a long file is not taken for a hang.
         let mut report = [0; 64];
         while child.read(&mut report)? == report.len() {}

@@ -78,7 +78,7 @@ impl Probe {
         arguments.extend(["-of", "json", "-show_streams", "-show_format", "-i"].map(OsString::from));
         arguments.push(input_argument(path));
         let limits = ChildLimits { processor: 60, ..ChildLimits::default() };
-        let mut child = Child::start("ffprobe", &arguments, path, limits, false)?;
+        let mut child = Child::start("ffprobe", &arguments, path, limits)?;
         let answer = child.read_all(MOST_BYTES)?;
         child.finish()?;
         serde_json::from_slice(&answer).map_err(|error| ChildError::Failed {

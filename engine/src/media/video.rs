@@ -337,7 +337,7 @@ impl Plan {
             processor: limits.processor_seconds,
             ..ChildLimits::default()
         };
-        Child::start("ffmpeg", &arguments, path, child, false)
+        Child::start("ffmpeg", &arguments, path, child)
     }
 
     fn scale(&self) -> String {

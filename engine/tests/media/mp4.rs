@@ -71,6 +71,10 @@ fn both_tracks_have_the_length_of_the_speech() {
                 );
             }
             assert_eq!(probe(&path, "v:0", "nb_frames"), summary.frames.to_string());
+            // One picture alone has no rate but its own length.
+            if summary.frames == 1 {
+                continue;
+            }
             assert_eq!(probe(&path, "v:0", "r_frame_rate"), format!("{}/{}", fps.0, fps.1));
         }
     }

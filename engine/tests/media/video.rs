@@ -56,8 +56,13 @@ fn rotation_in_the_container_is_honoured() {
         "-f lavfi -i color=red:s=80x96:r=25:d=0.2 -f lavfi -i color=blue:s=80x96:r=25:d=0.2 \
          -filter_complex hstack -c:v libx264 -qp 1 -pix_fmt yuv420p",
     );
-    let turned = files.path("turned.mov");
-    ffmpeg(["-i", upright.to_str().unwrap(), "-c", "copy", "-metadata:s:v:0", "rotate=90"], &turned);
+    // What phones write for a quarter turn clockwise: (x, y) goes to (-y, x).
+    let mut bytes = std::fs::read(&upright).unwrap();
+    let header = bytes.windows(4).position(|window| window == b"tkhd").unwrap();
+    for (index, entry) in [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30_i32].into_iter().enumerate() {
+        bytes[header + 44 + index * 4..][..4].copy_from_slice(&i32::to_be_bytes(entry));
+    }
+    let turned = files.write("turned.mov", &bytes);
     let (info, frames) = read(&turned).unwrap();
     assert_eq!((info.width, info.height), (96, 160));
     let (top, bottom) = (pixel(&info, &frames[0], 48, 20), pixel(&info, &frames[0], 48, 140));
@@ -249,7 +254,8 @@ fn a_truncated_file_gives_the_frames_it_has_or_an_error() {
 #[test]
 fn sizes_and_lengths_beyond_the_limits_are_refused_before_decoding() {
     let files = Files::new();
-    let dot = files.ffmpeg("dot.mkv", "-f lavfi -i color=red:s=1x1:r=25:d=0.2 -c:v ffv1 -pix_fmt yuv444p");
+    let dot = files
+        .ffmpeg("dot.mkv", "-f lavfi -i testsrc2=s=64x64:d=0.2 -vf scale=1:1 -c:v ffv1 -pix_fmt yuv444p");
     let message = VideoReader::open(&dot, &VideoLimits::default()).unwrap_err().to_string();
     assert!(message.contains("dot.mkv is 1x1 pixels; each side must be 16 to 4096"), "{message}");
     let huge = files.ffmpeg("8k.mp4", "-f lavfi -i color=red:s=7680x4320:r=25:d=0.04 -c:v mjpeg -q:v 20");
