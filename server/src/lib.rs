@@ -14,4 +14,8 @@ pub mod app;
 
 mod routes;
 
+pub mod live;
+
+pub mod webrtc;
+
 pub mod cli;
