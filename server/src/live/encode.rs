@@ -28,21 +28,25 @@ pub(super) fn run<U: LiveUnit>(stream: &LiveStream, units: impl IntoIterator<Ite
 
 struct AudioLane {
     frames: OpusFrames,
-    encoder: Result<OpusEncoder, CodecError>,
+    /// The encoder, and the samples by which what a viewer hears lags what was encoded.
+    encoder: Option<(OpusEncoder, i64)>,
 }
 
 impl AudioLane {
     fn new(bitrate: u32) -> Self {
-        let encoder = OpusEncoder::new(bitrate);
+        let encoder = OpusEncoder::new(bitrate).and_then(|mut encoder| {
+            let delay = encoder.lookahead()? as i64;
+            Ok((encoder, delay))
+        });
         if let Err(error) = &encoder {
             tracing::error!(%error, "no Opus encoder: the session is silent");
         }
-        Self { frames: OpusFrames::default(), encoder }
+        Self { frames: OpusFrames::default(), encoder: encoder.ok() }
     }
 
     /// The frame grid advances even when nobody listens, so that it stays where it is for who comes later.
     fn encode(&mut self, stream: &LiveStream, first_sample: u64, pcm: &[f32]) {
-        let Self { frames, encoder: Ok(encoder) } = self else { return };
+        let Self { frames, encoder: Some((encoder, delay)) } = self else { return };
         let heard = stream.has_viewers();
         frames.push(first_sample, pcm, |frame| {
             if !heard {
@@ -51,7 +55,7 @@ impl AudioLane {
             match encoder.encode(frame.pcm) {
                 Ok(data) => stream.send(EncodedFrame {
                     medium: Medium::Audio,
-                    timestamp: frame.first_sample as i64 - encoder.lookahead() as i64,
+                    timestamp: frame.first_sample as i64 - *delay,
                     data: Bytes::from(data),
                 }),
                 Err(error) => tracing::warn!(%error, sample = frame.first_sample, "an Opus frame was lost"),
