@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lipcast_codecs::{CodecError, I420Ref, OpusEncoder, VideoCodec, VideoConfig, VideoEncoder, video_encoder};
+use lipcast_codecs::{
+    CodecError, I420Ref, OpusEncoder, VideoCodec, VideoConfig, VideoEncoder, video_encoder,
+};
 
 use super::key_frames::KeyFrameGate;
 use super::opus_frames::OpusFrames;
@@ -95,7 +97,12 @@ impl VideoLane {
         }
     }
 
-    fn try_encode(&mut self, stream: &LiveStream, frame: u64, picture: I420Ref<'_>) -> Result<(), CodecError> {
+    fn try_encode(
+        &mut self,
+        stream: &LiveStream,
+        frame: u64,
+        picture: I420Ref<'_>,
+    ) -> Result<(), CodecError> {
         let (lane, format) = (stream.lane(self.codec), stream.format);
         let bitrate = lane.bitrate.load(Ordering::Relaxed);
         let key = self.gate.is_due(frame, &lane.bell, self.encoder.is_none());

@@ -30,5 +30,11 @@ pub use viewer::{Viewer, connect};
 
 /// Log targets of the library below that speak at `WARN` about what is no trouble, and the level to hold them
 /// at; a filter directive each, in the syntax of `tracing-subscriber`.
-pub const QUIET_TARGETS: &[&str] =
-    &["rtc_dtls=error", "rtc_ice=error", "rtc_mdns=error", "rtc_sctp=error", "rtc_stun=error", "webrtc=error"];
+pub const QUIET_TARGETS: &[&str] = &[
+    "rtc_dtls=error",
+    "rtc_ice=error",
+    "rtc_mdns=error",
+    "rtc_sctp=error",
+    "rtc_stun=error",
+    "webrtc=error",
+];

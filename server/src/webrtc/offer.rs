@@ -102,11 +102,14 @@ impl<'a> Section<'a> {
     fn choose_video(&self, preferred: &[VideoCodec]) -> Result<OfferedVideo, OfferError> {
         for &codec in preferred {
             let usable = |(name, offered): &(&str, OfferedCodec)| match codec {
-                VideoCodec::H264 => name.eq_ignore_ascii_case("H264/90000") && h264_rank(&offered.fmtp).is_some(),
+                VideoCodec::H264 => {
+                    name.eq_ignore_ascii_case("H264/90000") && h264_rank(&offered.fmtp).is_some()
+                }
                 VideoCodec::Vp8 => name.eq_ignore_ascii_case("VP8/90000"),
             };
             // Constrained baseline is what is sent, so it wins over the profiles that merely contain it.
-            let best = self.codecs().into_iter().filter(usable).min_by_key(|(_, offered)| h264_rank(&offered.fmtp));
+            let best =
+                self.codecs().into_iter().filter(usable).min_by_key(|(_, offered)| h264_rank(&offered.fmtp));
             if let Some((_, offered)) = best {
                 let rtx = self.rtx_for(offered.payload_type);
                 return Ok(OfferedVideo { codec, offered, rtx });
@@ -136,7 +139,9 @@ impl<'a> Section<'a> {
 
     fn fmtp(&self, payload_type: u8) -> &'a str {
         let mut lines = self.lines.iter().filter_map(|line| line.strip_prefix("a=fmtp:")?.split_once(' '));
-        lines.find(|(number, _)| number.parse() == Ok(payload_type)).map_or("", |(_, parameters)| parameters.trim())
+        lines
+            .find(|(number, _)| number.parse() == Ok(payload_type))
+            .map_or("", |(_, parameters)| parameters.trim())
     }
 
     fn rtx_for(&self, payload_type: u8) -> Option<u8> {
@@ -168,7 +173,10 @@ fn h264_rank(fmtp: &str) -> Option<u8> {
 }
 
 fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';').filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
+    fmtp.split(';')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, v)| v.trim())
 }
 
 #[cfg(test)]

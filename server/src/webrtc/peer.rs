@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ::webrtc::media_stream::track_local::{TrackLocal, static_rtp::TrackLocalStaticRTP};
 use ::webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateType,
-    RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngine, SettingEngineBuilder,
+    RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngine,
+    SettingEngineBuilder,
 };
 use async_trait::async_trait;
 use lipcast_codecs::VideoCodec;
@@ -176,7 +177,11 @@ fn reported(clock_rate: u32) -> ReportedTrack {
 }
 
 impl LocalTrack {
-    async fn attach(&self, connection: &impl PeerConnection, offered: &OfferedCodec) -> Result<Sender, OfferError> {
+    async fn attach(
+        &self,
+        connection: &impl PeerConnection,
+        offered: &OfferedCodec,
+    ) -> Result<Sender, OfferError> {
         let encoding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
                 ssrc: Some(self.reported.ssrc),
@@ -187,7 +192,8 @@ impl LocalTrack {
             ..Default::default()
         };
         let name = self.kind.to_string();
-        let track = MediaStreamTrack::new(STREAM.into(), format!("{STREAM}-{name}"), name, self.kind, vec![encoding]);
+        let track =
+            MediaStreamTrack::new(STREAM.into(), format!("{STREAM}-{name}"), name, self.kind, vec![encoding]);
         let track = Arc::new(TrackLocalStaticRTP::new(track));
         let sender = connection.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await?;
         let negotiated = sender.get_parameters().await?.rtp_parameters.codecs;
@@ -204,7 +210,8 @@ fn media_engine(offer: &Offer) -> Result<MediaEngine, OfferError> {
     if let Some(video) = &offer.video {
         let codec = video_codec(video);
         let payload_type = video.offered.payload_type;
-        engine.register_codec(RTCRtpCodecParameters { rtp_codec: codec, payload_type }, RtpCodecKind::Video)?;
+        engine
+            .register_codec(RTCRtpCodecParameters { rtp_codec: codec, payload_type }, RtpCodecKind::Video)?;
         if let Some(rtx) = video.rtx {
             let codec = RTCRtpCodec {
                 mime_type: "video/rtx".into(),

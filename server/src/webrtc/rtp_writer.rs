@@ -22,7 +22,12 @@ pub(super) struct RtpWriter {
 
 impl RtpWriter {
     /// A writer that adds `timestamp_offset` to every timestamp, modulo 2^32.
-    pub(super) fn new(ssrc: u32, payload_type: u8, timestamp_offset: u32, payloader: Box<dyn Payloader>) -> Self {
+    pub(super) fn new(
+        ssrc: u32,
+        payload_type: u8,
+        timestamp_offset: u32,
+        payloader: Box<dyn Payloader>,
+    ) -> Self {
         // The first half of the range: SRTP receivers guess the rollover count wrong from late first packets.
         let sequence_number = rand::random::<u16>() >> 1;
         Self { ssrc, payload_type, sequence_number, timestamp_offset, payloader }
@@ -66,7 +71,8 @@ mod tests {
         let mut writer = RtpWriter::new(7, 96, u32::MAX - 100, Box::<Vp8Payloader>::default());
         let packets = writer.packets(3_600, &Bytes::from(vec![1; 3_000])).unwrap();
         let first = packets[0].header.sequence_number;
-        let seen: Vec<_> = packets.iter().map(|p| (p.header.sequence_number - first, p.header.marker)).collect();
+        let seen: Vec<_> =
+            packets.iter().map(|p| (p.header.sequence_number - first, p.header.marker)).collect();
         assert_eq!(seen, [(0, false), (1, false), (2, true)]);
         assert!(packets.iter().all(|packet| packet.header.timestamp == 3_499 && packet.header.ssrc == 7));
         assert!(packets.iter().all(|packet| packet.payload.len() <= LARGEST_PAYLOAD));

@@ -48,7 +48,11 @@ impl Viewer {
 ///
 /// # Errors
 /// Says what is wrong with the offer, or with this server; the stream and its other viewers are untouched.
-pub async fn connect(offer: &str, stream: &Arc<LiveStream>, settings: &WebrtcSettings) -> Result<Viewer, OfferError> {
+pub async fn connect(
+    offer: &str,
+    stream: &Arc<LiveStream>,
+    settings: &WebrtcSettings,
+) -> Result<Viewer, OfferError> {
     let read = Offer::read(offer, &settings.video_codecs)?;
     if stream.has_ended() {
         return Err(OfferError::SessionEnded);
@@ -56,7 +60,8 @@ pub async fn connect(offer: &str, stream: &Arc<LiveStream>, settings: &WebrtcSet
     let (video, audio) = (read.video.as_ref().map(|video| video.codec), read.audio.is_some());
     let (sdp, shared, own) = (offer.to_owned(), Arc::clone(stream), settings.clone());
     // In a task of its own, so that an offer that makes the library panic is one client's error and nothing more.
-    let answering = tokio::spawn(async move { peer::answer(sdp, &read, &shared, &own).await }.in_current_span());
+    let answering =
+        tokio::spawn(async move { peer::answer(sdp, &read, &shared, &own).await }.in_current_span());
     let (peer, answer) = answering
         .await
         .map_err(|_| OfferError::Malformed("it contradicts itself in a way that nobody foresaw".into()))??;

@@ -1,6 +1,5 @@
 //! Hears the viewer ask for a key frame (PLI or FIR), which the library keeps to itself.
 
-
 use rtc::interceptor::{Packet, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -21,7 +20,9 @@ impl KeyFrameRequests {
 impl Link for KeyFrameRequests {
     fn on_read(&mut self, packet: &mut TaggedPacket) {
         let Packet::Rtcp(packets) = &packet.message.packet else { return };
-        let asks = |packet: &dyn std::any::Any| packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>();
+        let asks = |packet: &dyn std::any::Any| {
+            packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>()
+        };
         if packets.iter().any(|packet| asks(packet.as_any())) {
             (self.on_request)();
         }

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::{Packet, TaggedPacket};
-use rtc::rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
 
 use super::Link;
 
@@ -74,7 +76,8 @@ impl Link for NackGate {
             let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() else { continue };
             self.refill(now);
             let asked = nack.nacks.iter().flat_map(|pair| pair.packet_list());
-            let kept: Vec<u16> = asked.filter(|number| self.lets_through(now, nack.media_ssrc, *number)).collect();
+            let kept: Vec<u16> =
+                asked.filter(|number| self.lets_through(now, nack.media_ssrc, *number)).collect();
             *packet = Box::new(TransportLayerNack {
                 sender_ssrc: nack.sender_ssrc,
                 media_ssrc: nack.media_ssrc,
@@ -97,7 +100,9 @@ mod tests {
         let nacks = nack_pairs_from_sequence_numbers(asked);
         let nack = TransportLayerNack { sender_ssrc: 1, media_ssrc: 2, nacks };
         gate.handle_read(tagged(now, Packet::Rtcp(vec![Box::new(nack)]))).unwrap();
-        let Packet::Rtcp(packets) = gate.poll_read().unwrap().message.packet else { panic!("RTCP stays RTCP") };
+        let Packet::Rtcp(packets) = gate.poll_read().unwrap().message.packet else {
+            panic!("RTCP stays RTCP")
+        };
         let nack = packets[0].as_any().downcast_ref::<TransportLayerNack>().unwrap();
         nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect()
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rtc::interceptor::{AttributedPacket, Packet, TaggedPacket};
 use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
+use rtc::rtcp::source_description::{
+    SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
+};
 use rtc::shared::TransportContext;
 
 use super::{Link, Outbound};
@@ -125,7 +127,8 @@ mod tests {
     use super::super::testing::tagged;
     use super::*;
 
-    const VIDEO: ReportedTrack = ReportedTrack { ssrc: 1, clock_rate: 90_000, timestamp_offset: u32::MAX - 9 };
+    const VIDEO: ReportedTrack =
+        ReportedTrack { ssrc: 1, clock_rate: 90_000, timestamp_offset: u32::MAX - 9 };
     const AUDIO: ReportedTrack = ReportedTrack { ssrc: 2, clock_rate: 48_000, timestamp_offset: 5 };
 
     fn rtp(ssrc: u32) -> Packet {

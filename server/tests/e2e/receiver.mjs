@@ -1,0 +1,160 @@
+// Runs inside the page: plays a session and measures it. Self-contained, since it is sent there as text.
+//
+// Picture: every presented frame is drawn to a canvas (requestVideoFrameCallback). Sound: an AudioWorklet on the
+// remote stream reports when a click begins. Both clocks are turned into performance.now() milliseconds.
+export async function measure({ session, start, token, seconds, codec, barcode, flash }) {
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const post = async (path, body) => {
+    const reply = await fetch(path, {
+      method: 'POST',
+      headers: body ? { ...headers, 'content-type': 'application/json' } : headers,
+      body: body && JSON.stringify(body),
+    });
+    const text = await reply.text();
+    if (!reply.ok) throw new Error(`${path}: ${reply.status} ${text}`);
+    return JSON.parse(text);
+  };
+  const startedAt = performance.now();
+  if (start !== undefined) await post(`/api/webrtc/realtime/start?session_id=${encodeURIComponent(session)}&${start}`);
+
+  const connection = new RTCPeerConnection({ iceServers: [] });
+  const video = document.createElement('video');
+  Object.assign(video, { autoplay: true, muted: true, playsInline: true });
+  document.body.append(video);
+  const remote = new MediaStream();
+  video.srcObject = remote;
+  connection.ontrack = event => remote.addTrack(event.track);
+  const transceiver = connection.addTransceiver('video', { direction: 'recvonly' });
+  connection.addTransceiver('audio', { direction: 'recvonly' });
+  if (codec) {
+    const all = RTCRtpReceiver.getCapabilities('video').codecs;
+    transceiver.setCodecPreferences(all.filter(c => [`video/${codec}`, 'video/rtx'].includes(c.mimeType)));
+  }
+
+  const frames = [];
+  const canvas = document.createElement('canvas');
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const luma = (x, y, width, height) => {
+    const { data } = context.getImageData(x, y, width, height);
+    let sum = 0;
+    for (let i = 0; i < data.length; i += 4) sum += 0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2];
+    return sum / (data.length / 4);
+  };
+  const onFrame = (now, frame) => {
+    canvas.width = frame.width;
+    canvas.height = frame.height;
+    context.drawImage(video, 0, 0);
+    const seen = { at: frame.expectedDisplayTime, rtp: frame.rtpTimestamp, number: frame.presentedFrames };
+    if (barcode) {
+      const [x, y, cell, pitch, bits] = barcode;
+      seen.id = 0;
+      for (let bit = 0; bit < bits; bit++) {
+        const inner = luma(x + bit * pitch + cell / 4, y + cell / 4, cell / 2, cell / 2);
+        seen.id = seen.id * 2 + (inner > 128 ? 1 : 0);
+      }
+    }
+    if (flash) seen.white = luma(...flash) > 128;
+    frames.push(seen);
+    video.requestVideoFrameCallback(onFrame);
+  };
+  video.requestVideoFrameCallback(onFrame);
+
+  await connection.setLocalDescription(await connection.createOffer());
+  const offeredAt = performance.now();
+  const answer = await post('/api/webrtc/offer', { session_id: session, sdp: connection.localDescription.sdp, type: 'offer' });
+  await connection.setRemoteDescription(answer);
+  await video.play();
+  const firstFrameAfter = performance.now() - offeredAt;
+
+  // Sound: the worklet tells the context time of the first loud sample after 100 ms of quiet.
+  const clicks = [];
+  const audio = new AudioContext({ latencyHint: 'interactive', sampleRate: 48000 });
+  const processor = `registerProcessor('clicks', class extends AudioWorkletProcessor {
+    constructor() { super(); this.quiet = 0; this.peak = 0; }
+    process([input]) {
+      const samples = input[0];
+      if (samples) for (let i = 0; i < samples.length; i++) {
+        const level = Math.abs(samples[i]);
+        if (level > this.peak) this.peak = level;
+        if (level > 0.2) { if (this.quiet > 4800) this.port.postMessage({ at: currentTime + i / sampleRate }); this.quiet = 0; }
+        else this.quiet++;
+      }
+      return true;
+    }
+  });`;
+  await audio.audioWorklet.addModule(URL.createObjectURL(new Blob([processor], { type: 'text/javascript' })));
+  const node = new AudioWorkletNode(audio, 'clicks', { numberOfOutputs: 1 });
+  node.port.onmessage = ({ data }) => {
+    const { contextTime, performanceTime } = audio.getOutputTimestamp();
+    clicks.push({ context: data.at, at: performanceTime + (data.at - contextTime) * 1000 });
+  };
+  audio.createMediaStreamSource(remote).connect(node).connect(audio.destination);
+  await audio.resume();
+
+  const samples = [];
+  const sample = async () => {
+    const now = { at: performance.now() };
+    (await connection.getStats()).forEach(s => {
+      if (s.type === 'inbound-rtp') now[s.kind] = s;
+      if (s.type === 'candidate-pair' && s.nominated) now.rtt = s.currentRoundTripTime;
+      if (s.type === 'codec' && s.mimeType.startsWith('video')) now.codec = `${s.mimeType} ${s.sdpFmtpLine ?? ''}`.trim();
+    });
+    samples.push(now);
+  };
+  const until = performance.now() + seconds * 1000;
+  while (performance.now() < until) {
+    await new Promise(resolve => setTimeout(resolve, Math.min(1000, until - performance.now())));
+    await sample();
+  }
+  connection.close();
+
+  const last = samples.at(-1);
+  const skew = samples
+    .filter(s => s.video?.estimatedPlayoutTimestamp && s.audio?.estimatedPlayoutTimestamp)
+    .map(s => [Math.round((s.at - startedAt) / 1000), s.video.estimatedPlayoutTimestamp - s.audio.estimatedPlayoutTimestamp]);
+  const pick = (from, names) => Object.fromEntries(names.map(name => [name, from?.[name]]));
+  const report = {
+    codec: last.codec,
+    first_frame_ms: Math.round(firstFrameAfter),
+    seconds,
+    video: pick(last.video, ['framesPerSecond', 'framesReceived', 'framesDecoded', 'framesDropped', 'keyFramesDecoded',
+      'freezeCount', 'totalFreezesDuration', 'packetsReceived', 'packetsLost', 'retransmittedPacketsReceived', 'nackCount',
+      'pliCount', 'frameWidth', 'frameHeight', 'bytesReceived']),
+    audio: pick(last.audio, ['packetsReceived', 'packetsLost', 'concealedSamples', 'silentConcealedSamples', 'jitter',
+      'totalSamplesReceived', 'audioLevel']),
+    rtt_ms: last.rtt && last.rtt * 1000,
+    skew_by_second_ms: skew.map(([second, value]) => [second, Math.round(value * 10) / 10]),
+    presented: frames.length,
+    skipped_by_the_page: frames.length ? frames.at(-1).number - frames[0].number + 1 - frames.length : null,
+  };
+  if (barcode) {
+    const ids = frames.map(frame => frame.id);
+    const steps = ids.slice(1).map((id, i) => id - ids[i]);
+    report.ids = {
+      first: ids[0],
+      last: ids.at(-1),
+      repeated: steps.filter(step => step === 0).length,
+      backwards: steps.filter(step => step < 0).length,
+      missed: steps.filter(step => step > 1).reduce((sum, step) => sum + step - 1, 0),
+    };
+  }
+  if (flash) {
+    const flashes = frames.filter((frame, i) => frame.white && i > 0 && !frames[i - 1].white);
+    // A click belongs to the nearest flash; positive: the sound comes later than the picture.
+    const pairs = clicks.flatMap(click => {
+      const nearest = flashes.toSorted((a, b) => Math.abs(a.at - click.at) - Math.abs(b.at - click.at))[0];
+      const late = nearest && click.at - nearest.at;
+      return nearest && Math.abs(late) < 500 ? [{ second: (click.at - offeredAt) / 1000, late }] : [];
+    });
+    const settled = pairs.filter(pair => pair.second >= 15).map(pair => pair.late);
+    const mean = values => values.length ? values.reduce((a, b) => a + b, 0) / values.length : null;
+    report.sync = {
+      flashes: flashes.length,
+      clicks: clicks.length,
+      pairs: pairs.map(pair => [Math.round(pair.second), Math.round(pair.late * 10) / 10]),
+      mean_ms: mean(settled),
+      worst_ms: settled.length ? Math.max(...settled.map(Math.abs)) : null,
+    };
+  }
+  return report;
+}

@@ -1,0 +1,178 @@
+"""Watches a running server with aiortc and prints one line of JSON with what arrived.
+
+    python watch.py --url http://127.0.0.1:8080 --session demo --seconds 30 [--start 'avatar_id=A&audio_path=P']
+
+An implementation independent of any browser, and one that plays nothing: it compares media times. RTP timestamps
+of both tracks are put on one clock through the sender reports, as a player does, so what is measured is what the
+server says, free of any player's buffers. --barcode x,y,cell,pitch,bits and --flash x,y,width,height as in watch.mjs.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+import urllib.request
+
+import numpy
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
+
+NTP_UNIT = 2.0**-32
+
+
+class Reports:
+    """The sender reports of one track: where RTP time stands on the sender's wall clock."""
+
+    def __init__(self):
+        self.all = []
+
+    def wall(self, rtp, rate):
+        """Seconds since 1900 of RTP timestamp `rtp`, by the report nearest to it."""
+        behind = lambda report: (rtp - report[1] + 2**31) % 2**32 - 2**31
+        nearest = min(self.all, key=lambda report: abs(behind(report)))
+        return nearest[0] * NTP_UNIT + behind(nearest) / rate
+
+
+def listen_for_reports(reports):
+    """aiortc keeps the sender reports to itself; they are read as they come in."""
+    original = RTCRtpReceiver._handle_rtcp_packet
+
+    async def handle(self, packet):
+        info = getattr(packet, "sender_info", None)
+        if info is not None:
+            kind = self._track.kind if self._track else None
+            if kind in reports:
+                reports[kind].all.append((info.ntp_timestamp, info.rtp_timestamp))
+        await original(self, packet)
+
+    RTCRtpReceiver._handle_rtcp_packet = handle
+
+
+def cell_bits(luma, layout):
+    x, y, cell, pitch, bits = layout
+    quarter, half = cell // 4, cell // 2
+    number = 0
+    for bit in range(bits):
+        left, top = x + bit * pitch + quarter, y + quarter
+        number = number * 2 + int(luma[top : top + half, left : left + half].mean() > 128)
+    return number
+
+
+async def post(url, path, token, body=None):
+    request = urllib.request.Request(url + path, method="POST", data=None if body is None else json.dumps(body).encode())
+    request.add_header("content-type", "application/json")
+    if token:
+        request.add_header("authorization", f"Bearer {token}")
+
+    def send():
+        with urllib.request.urlopen(request) as reply:
+            return json.load(reply)
+
+    return await asyncio.get_running_loop().run_in_executor(None, send)
+
+
+async def watch(options):
+    reports = {"video": Reports(), "audio": Reports()}
+    listen_for_reports(reports)
+    frames, clicks, heard = [], [], {"packets": 0, "quiet": 0, "first": None, "last": None}
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    started = time.monotonic()
+
+    async def read_video(track):
+        while True:
+            frame = await track.recv()
+            luma = frame.to_ndarray(format="gray")
+            seen = {"rtp": frame.pts, "arrival": time.monotonic() - started}
+            if options.barcode:
+                seen["id"] = cell_bits(luma, options.barcode)
+            if options.flash:
+                x, y, width, height = options.flash
+                seen["white"] = bool(luma[y : y + height, x : x + width].mean() > 128)
+            frames.append(seen)
+
+    async def read_audio(track):
+        while True:
+            frame = await track.recv()
+            pcm = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0].astype(numpy.float32) / 32768
+            heard["packets"] += 1
+            heard["first"] = frame.pts if heard["first"] is None else heard["first"]
+            heard["last"] = frame.pts
+            for index in numpy.flatnonzero(numpy.abs(pcm) > 0.2):
+                position = frame.pts + int(index)
+                if position - heard["quiet"] > 4800:
+                    clicks.append({"rtp": position, "arrival": time.monotonic() - started})
+                heard["quiet"] = position
+
+    @connection.on("track")
+    def on_track(track):
+        asyncio.ensure_future(read_video(track) if track.kind == "video" else read_audio(track))
+
+    if options.start is not None:
+        await post(options.url, f"/api/webrtc/realtime/start?session_id={options.session}&{options.start}", options.token)
+    connection.addTransceiver("video", direction="recvonly")
+    connection.addTransceiver("audio", direction="recvonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    offer = {"session_id": options.session, "sdp": connection.localDescription.sdp, "type": "offer"}
+    answer = await post(options.url, "/api/webrtc/offer", options.token, offer)
+    await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+    await asyncio.sleep(options.seconds)
+    statistics = [entry for entry in (await connection.getStats()).values() if entry.type == "inbound-rtp"]
+    await connection.close()
+    return report(options, reports, frames, clicks, heard, statistics)
+
+
+def report(options, reports, frames, clicks, heard, statistics):
+    result = {
+        "seconds": options.seconds,
+        "video_frames": len(frames),
+        "first_frame_ms": round(frames[0]["arrival"] * 1000) if frames else None,
+        "audio_packets": heard["packets"],
+        "lost": {entry.kind: entry.packetsLost for entry in statistics},
+        "reports": {kind: len(of.all) for kind, of in reports.items()},
+    }
+    steps = [(b["rtp"] - a["rtp"]) % 2**32 for a, b in zip(frames, frames[1:])]
+    result["rtp_steps"] = {str(step): steps.count(step) for step in sorted(set(steps))}
+    if options.barcode and frames:
+        ids = [frame["id"] for frame in frames]
+        jumps = [b - a for a, b in zip(ids, ids[1:])]
+        result["ids"] = {
+            "first": ids[0],
+            "last": ids[-1],
+            "repeated": sum(jump == 0 for jump in jumps),
+            "backwards": sum(jump < 0 for jump in jumps),
+            "missed": sum(jump - 1 for jump in jumps if jump > 1),
+        }
+    if options.flash and all(of.all for of in reports.values()):
+        flashes = [b for a, b in zip(frames, frames[1:]) if b["white"] and not a["white"]]
+        seen = [reports["video"].wall(flash["rtp"], 90_000) for flash in flashes]
+        pairs = []
+        for click in clicks:
+            at = reports["audio"].wall(click["rtp"], 48_000)
+            nearest = min(seen, key=lambda flash: abs(flash - at), default=None)
+            if nearest is not None and abs(at - nearest) < 0.5:
+                pairs.append((click["arrival"], (at - nearest) * 1000))
+        settled = [late for second, late in pairs if second >= 15]
+        result["sync"] = {
+            "flashes": len(flashes),
+            "clicks": len(clicks),
+            "pairs": [[round(second), round(late, 2)] for second, late in pairs],
+            "mean_ms": sum(settled) / len(settled) if settled else None,
+            "worst_ms": max(map(abs, settled)) if settled else None,
+        }
+    return result
+
+
+def main():
+    numbers = lambda text: [int(number) for number in text.split(",")]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", default="http://127.0.0.1:8080")
+    parser.add_argument("--session", default="e2e")
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--start")
+    parser.add_argument("--token")
+    parser.add_argument("--barcode", type=numbers)
+    parser.add_argument("--flash", type=numbers)
+    print(json.dumps(asyncio.run(watch(parser.parse_args()))))
+
+
+main()
