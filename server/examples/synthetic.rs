@@ -82,7 +82,7 @@ struct App {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_env_filter(format!("info,{}", webrtc::QUIET_TARGETS.join(","))).init();
     let mut arguments = std::env::args().skip(1);
     let port = arguments.next().map_or(Ok(8099), |port| port.parse())?;
