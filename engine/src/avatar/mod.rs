@@ -41,3 +41,6 @@ mod repair;
 
 mod store;
 pub use store::{AvatarStore, Summary};
+
+#[cfg(test)]
+mod tests;

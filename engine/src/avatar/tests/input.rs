@@ -1,0 +1,98 @@
+//! Sources that are not what they should be.
+
+use super::*;
+
+fn refusal(source: &Path, options: &PrepareOptions) -> String {
+    let folder = scratch();
+    let store = quick_store(folder.path());
+    let result = store.prepare(&id("a"), PrepareSource::File(source.to_owned()), options, &Job::new());
+    let error = result.expect_err("a refusal").to_string();
+    assert_eq!(names(folder.path()), [""; 0], "nothing is left behind");
+    error
+}
+
+#[test]
+fn files_that_are_no_video_are_refused_in_words() {
+    let folder = scratch();
+    let path = |name: &str| folder.path().join(name);
+    assert!(refusal(&path("gone.mp4"), &by_hand()).contains("no such file"));
+    fs::write(path("empty.mp4"), b"").unwrap();
+    assert!(refusal(&path("empty.mp4"), &by_hand()).contains("empty"));
+    fs::write(path("text.mp4"), b"this is not a video\n".repeat(50)).unwrap();
+    assert!(refusal(&path("text.mp4"), &by_hand()).contains("text.mp4 is not a video"));
+    fs::create_dir(path("folder")).unwrap();
+    assert!(refusal(&path("folder"), &by_hand()).contains("no images"));
+    write_image(&path("dot.png"), 1, 1, &[9; 3]);
+    assert!(refusal(&path("dot.png"), &by_hand()).contains("1x1"));
+    write_image(&path("wide.bmp"), 7680, 16, &vec![0; 7680 * 16 * 3]);
+    assert!(refusal(&path("wide.bmp"), &by_hand()).contains("7680x16"));
+    assert!(refusal(Path::new("/dev/null"), &by_hand()).contains("neither"));
+}
+
+#[test]
+fn odd_sizes_are_cropped_to_even_ones() {
+    let folder = scratch();
+    write_image(&folder.path().join("odd.png"), 65, 67, &[80; 65 * 67 * 3]);
+    let store = quick_store(&folder.path().join("avatars"));
+    let source = PrepareSource::File(folder.path().join("odd.png"));
+    let avatar = store.prepare(&id("a"), source, &by_hand(), &Job::new()).unwrap();
+    assert_eq!((avatar.size(), avatar.frame_count()), ((64, 66), 1));
+    assert_eq!(avatar.playback_index(12_345), 0);
+}
+
+#[test]
+fn a_box_by_hand_has_to_fit_the_picture() {
+    let folder = scratch();
+    let source = pictures(folder.path(), 1, 0);
+    for face_box in [[500.0, 500.0, 600.0, 600.0], [10.0, 10.0, 12.0, 12.0], [f32::NAN, 0.0, 40.0, 40.0]] {
+        let options = PrepareOptions { face_box: Some(face_box), ..PrepareOptions::default() };
+        assert!(refusal(&source, &options).contains("face box"));
+    }
+}
+
+#[test]
+fn a_missing_landmark_model_names_the_package() {
+    let folder = scratch();
+    let source = pictures(folder.path(), 1, 0);
+    let error = refusal(&source, &PrepareOptions::default());
+    assert!(error.contains("apt-get install libdlib-data") && error.contains("face box by hand"), "{error}");
+    let store = quick_store(&folder.path().join("avatars"));
+    let avatar = store.prepare(&id("a"), PrepareSource::File(source), &by_hand(), &Job::new()).unwrap();
+    let face = avatar.face(0).unwrap();
+    let middle = |b: FaceBox| [b[0] + b[2], b[1] + b[3]].map(|sum| (sum / 2.0).round());
+    assert_eq!(middle(face.face_box), middle(BY_HAND));
+    assert!(face.confidence < 0.5, "a template is a guess");
+}
+
+#[test]
+fn a_clip_without_a_face_is_refused_unless_a_box_is_given() {
+    require_landmark_model();
+    let folder = scratch();
+    let source = PrepareSource::File(portrait(folder.path(), &[false; 3]));
+    let store = AvatarStore::open(folder.path().join("avatars")).unwrap();
+    let error = store.prepare(&id("a"), source.clone(), &PrepareOptions::default(), &Job::new()).unwrap_err();
+    assert!(error.to_string().contains("no face found in any of 3 frames"), "{error}");
+    let options =
+        PrepareOptions { face_box: Some([150.0, 190.0, 360.0, 400.0]), ..PrepareOptions::default() };
+    let avatar = store.prepare(&id("a"), source, &options, &Job::new()).unwrap();
+    assert!(avatar.face(2).is_some());
+}
+
+#[test]
+fn frames_without_a_face_are_bridged_and_reported() {
+    require_landmark_model();
+    let folder = scratch();
+    let shown = [true, true, false, true, true, true];
+    let source = PrepareSource::File(portrait(folder.path(), &shown));
+    let store = AvatarStore::open(folder.path().join("avatars")).unwrap();
+    let avatar = store.prepare(&id("a"), source, &PrepareOptions::default(), &Job::new()).unwrap();
+    let report = avatar.report();
+    assert_eq!((report.frames, report.frames_with_face), (6, 5));
+    assert!(
+        report
+            .issues
+            .iter()
+            .any(|run| { run.issue == crate::face::FrameIssue::NoFace && (run.first, run.last) == (2, 2) })
+    );
+    assert!(report.notes.iter().any(|note| note.contains("1 of 6")), "{:?}", report.notes);
+}
