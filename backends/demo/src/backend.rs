@@ -182,9 +182,9 @@ impl prepare::Source for HostSource<'_, '_, '_, '_> {
         })?
     }
 
-    fn step(&self, index: u32) -> Result<(), Error> {
+    fn step(&self, done: u32, all: u32) -> Result<(), Error> {
         self.operation.check()?;
-        self.operation.progress(index * 1000 / self.source.frame_count().max(1), "lower faces");
+        self.operation.progress((u64::from(done) * 1000 / u64::from(all.max(1))) as u32, "lower faces");
         Ok(())
     }
 

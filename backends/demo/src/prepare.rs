@@ -4,12 +4,14 @@
 //! frame is ever held.
 
 use crate::avatar::{Frame, Header, Looks};
-use crate::warp::{LipColours, MouthGeometry, Palette, Patch, STATIONS, find_lip_edges};
+use crate::warp::{LipColours, MouthGeometry, Palette, Patch, STATIONS, find_corners, find_lip_edges};
 
 /// Stored pictures together stay below this many bytes, at the cost of sharpness.
 const MOST_BYTES: f64 = 64e6;
 /// Stored patches are no wider and no higher than this.
 const MOST_SIDE: f32 = 640.0;
+/// Landmarks are taken at their word within this part of the width of the mouth.
+const TRUSTED: f32 = 0.02;
 /// A face that is lost for no more than this many frames is taken to have moved evenly meanwhile.
 const BRIDGED: usize = 6;
 /// A face that comes or goes is eased in and out over this many frames.
@@ -27,8 +29,8 @@ pub(crate) trait Source {
     fn landmarks(&self, index: u32) -> Option<[[f32; 2]; 68]>;
     /// Copies rectangle `[x, y, width, height]` of a frame into `rgb`, packed.
     fn crop(&self, index: u32, rect: [u32; 4], rgb: &mut Vec<u8>) -> Result<(), Self::Error>;
-    /// Called before each frame; an error ends the preparation.
-    fn step(&self, index: u32) -> Result<(), Self::Error>;
+    /// Called before each piece of work with how many of all pieces are done; an error ends the preparation.
+    fn step(&self, done: u32, all: u32) -> Result<(), Self::Error>;
     /// Appends to the blob.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 }
@@ -38,6 +40,7 @@ pub(crate) fn prepare<S: Source>(source: &mut S) -> Result<bool, S::Error> {
     let count = source.frame_count();
     let mut landmarks: Vec<_> = (0..count).map(|i| source.landmarks(i)).collect();
     bridge(&mut landmarks);
+    settle_corners(source, &mut landmarks)?;
     let found = landmarks.iter().map(|l| l.as_ref().and_then(MouthGeometry::from_landmarks)).collect();
     let Some(mut mouths) = fill(found) else {
         return Ok(false);
@@ -57,7 +60,7 @@ pub(crate) fn prepare<S: Source>(source: &mut S) -> Result<bool, S::Error> {
     let (mut full, mut patch, mut planes) = (Vec::new(), Vec::new(), Vec::new());
     let mut colours = Vec::new();
     for (index, (mouth, corner)) in (0..count).zip(mouths.iter_mut().zip(&corners)) {
-        source.step(index)?;
+        source.step(count + index, 2 * count)?;
         source.crop(index, [corner[0], corner[1], width, height], &mut full)?;
         shrink(&full, columns, rows, header.scale as usize, &mut patch);
         let by = 1.0 / header.scale as f32;
@@ -83,6 +86,54 @@ pub(crate) fn prepare<S: Source>(source: &mut S) -> Result<bool, S::Error> {
     let checksum = hash.finalize();
     source.write(checksum.as_bytes())?;
     Ok(true)
+}
+
+/// Moves the landmarks of the corners of each mouth to where its pixels show them, steadily over time.
+fn settle_corners<S: Source>(source: &S, landmarks: &mut [Option<[[f32; 2]; 68]>]) -> Result<(), S::Error> {
+    let [width, height] = source.size();
+    let mut rgb = Vec::new();
+    let mut corners = Vec::with_capacity(landmarks.len());
+    let count = landmarks.len() as u32;
+    for (index, points) in (0..count).zip(landmarks.iter()) {
+        source.step(index, 2 * count)?;
+        let mouth = points.as_ref().and_then(MouthGeometry::from_landmarks);
+        let Some(mouth) = mouth else {
+            corners.push(None);
+            continue;
+        };
+        let reach = 0.9 * mouth.width();
+        let within = |c: f32, most: u32| (c.max(0.0) as u32).min(most);
+        let [x, y] = mouth.origin;
+        let (x0, y0) = (within(x - reach, width), within(y - reach, height));
+        let size = [within(x + reach, width) - x0, within(y + reach, height) - y0];
+        source.crop(index, [x0, y0, size[0], size[1]], &mut rgb)?;
+        let shift = [x0 as f32, y0 as f32];
+        corners.push(Patch::new(&rgb, size[0] as usize, size[1] as usize).map(|patch| {
+            find_corners(patch, &mouth.relative_to(shift)).map(|[x, y]| [x + shift[0], y + shift[1]])
+        }));
+    }
+    for (index, points) in landmarks.iter_mut().enumerate() {
+        let Some(points) = points else { continue };
+        let trusted = TRUSTED * (points[54][0] - points[48][0]).hypot(points[54][1] - points[48][1]);
+        for (side, (corner, inner)) in [(48, 60), (54, 64)].into_iter().enumerate() {
+            for axis in 0..2 {
+                let near = index.saturating_sub(3)..(index + 4).min(corners.len());
+                let mut seen: Vec<f32> = corners[near].iter().flatten().map(|c| c[side][axis]).collect();
+                if seen.is_empty() {
+                    continue;
+                }
+                // The mean of the middle: a single frame that went astray has no say.
+                seen.sort_by(f32::total_cmp);
+                let cut = seen.len() / 4;
+                let kept = &seen[cut..seen.len() - cut];
+                let moved = kept.iter().sum::<f32>() / kept.len() as f32 - points[corner][axis];
+                let moved = moved.signum() * (moved.abs() - trusted).max(0.0);
+                points[corner][axis] += moved;
+                points[inner][axis] += 0.7 * moved;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Fills short gaps between faces with what lies between them.

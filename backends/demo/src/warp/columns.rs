@@ -83,8 +83,8 @@ impl Columns {
         let own_widest = mouth.gap();
         let kept = if own_widest > 0.0 { (rest_gap / own_widest).min(1.0) } else { 1.0 };
         let round = (-pose.width).max(0.0) * pose.presence;
-        // How fast the gap closes towards the corners: an almond at rest, a small round for "oo", a slit for "ee".
-        let power = if pose.width < 0.0 { 1.45 - 0.9 * pose.width } else { 1.45 - 0.45 * pose.width };
+        // How fast the gap closes towards the corners: a slit for "ee", a small round for "oo", an oval for "ah".
+        let power = 1.3 - 0.45 * pose.opening - pose.width * if pose.width < 0.0 { 0.8 } else { 0.35 };
         let press = pose.closed * pose.presence;
         self.gap = 0.0;
         self.changed = 0.0;

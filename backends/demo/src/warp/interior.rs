@@ -95,7 +95,7 @@ impl<'a> Interior<'a> {
             let long = self.upper_teeth * (1.0 - 0.45 * side * side);
             let seen = 1.0 - smoothstep(long - soft, long + soft, depth);
             // The lip throws a shade on the teeth, and they turn away towards the corners.
-            let light = mix(0.60, 0.97, smoothstep(0.0, 0.07, depth)) * (1.0 - 0.5 * side * side);
+            let light = mix(0.74, 1.0, smoothstep(0.0, 0.06, depth)) * (1.0 - 0.5 * side * side);
             blend(
                 &mut colour,
                 dim(self.palette.teeth, light * self.light),

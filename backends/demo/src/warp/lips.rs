@@ -1,16 +1,18 @@
 //! The edges of the lips, found in the pixels.
 //!
 //! Landmarks put the inner edges of the lips a few pixels off, and call a mouth closed whose teeth show. Closing such a
-//! mouth would leave the teeth on the lips. So from each lip the colour is followed towards the other one, until it
-//! turns dark or loses its red: there the lip ends.
+//! mouth would leave the teeth on the lips. So the dark line between the corners is followed, and from it each lip is
+//! looked for, up and down: it begins where the picture is no longer dark, nor pale as teeth are.
 //!
 //! In: pixels and [`MouthGeometry`] from landmarks. Out: the same geometry with better inner edges, and colours.
 
 use super::geometry::{MouthGeometry, STATIONS, station};
 use super::render::Patch;
 
-/// How finely a lip is followed, in mouth widths.
+/// How finely a lip is looked for, in mouth widths.
 const STEP: f32 = 0.008;
+/// The widest that a source's own mouth is taken to be open.
+const WIDEST_OWN: f32 = 0.4;
 
 /// Colours around a mouth, R, G, B from 0 to 255.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,53 +33,48 @@ pub fn find_lip_edges(patch: Patch<'_>, geometry: &mut MouthGeometry) -> LipColo
     let lip = look.median((4..13).flat_map(|i| {
         [0.4, 0.55, 0.7].map(|t| (station(i), along(geometry.lower_inner[i], geometry.lower_outer[i], t)))
     }));
-    let upper = look.median((4..13).flat_map(|i| {
-        [0.35, 0.5, 0.65].map(|t| (station(i), along(geometry.upper_outer[i], geometry.upper_inner[i], t)))
-    }));
     let skin = look.median((5..12).flat_map(|i| {
         let u = station(i);
         [(u, geometry.lower_outer[i] + 0.14), (u, 0.5 * (geometry.upper_outer[i] + geometry.nose))]
     }));
 
-    let mut up = [f32::NAN; STATIONS];
-    let mut low = [f32::NAN; STATIONS];
     let mut teeth = ([0.0; 3], 0.0f32);
-    if red(lip) > red(skin) + 0.03 {
-        for i in 2..STATIONS - 2 {
-            let u = station(i);
-            let (top, bottom) = (geometry.upper_outer[i], geometry.lower_outer[i]);
-            let seam = 0.5 * (geometry.upper_inner[i] + geometry.lower_inner[i]);
-            let from_below = look.follow(u, along(seam, bottom, 0.55), along(seam, top, 0.7), lip);
-            let from_above = look.follow(u, along(top, seam, 0.5), along(seam, bottom, 0.5), upper);
-            if let (Some(a), Some(b)) = (from_above, from_below)
-                && a <= b + 0.01
-            {
-                up[i] = a.min(b);
-                low[i] = b;
-                let mut v = a + 0.012;
-                while v < b - 0.012 {
-                    let colour = look.at(u, v);
-                    if red(colour) < 0.5 * red(lip) && luma(colour) > 0.4 * luma(skin) {
-                        (0..3).for_each(|c| teeth.0[c] += colour[c] * STEP);
-                        teeth.1 += STEP;
-                    }
-                    v += STEP;
-                }
+    let seam = (red(lip) > red(skin) + 0.03).then(|| look.seam()).flatten();
+    if let Some(seam) = seam {
+        let upper = look.median((5..12).flat_map(|i| [0.04, 0.06, 0.08].map(|d| (station(i), seam[i] - d))));
+        let found: [[f32; 2]; STATIONS] = std::array::from_fn(|i| {
+            if !(2..STATIONS - 2).contains(&i) {
+                return [seam[i]; 2];
             }
+            let u = station(i);
+            let reach = WIDEST_OWN * (1.0 - (2.0 * u).powi(2));
+            // The lower lip catches light from above, and what lies above it does not.
+            let below = look.reach(u, seam[i], seam[i] + reach, lip, 0.75);
+            [look.reach(u, seam[i], seam[i] - 0.5 * reach, upper, 0.62), below]
+        });
+        let (up, low) = (settle(found.map(|f| f[0])), settle(found.map(|f| f[1])));
+        for i in 2..STATIONS - 2 {
+            let mut v = up[i] + 0.012;
+            while v < low[i] - 0.012 {
+                let colour = look.at(station(i), v);
+                if red(colour) < 0.5 * red(lip) && luma(colour) > 0.4 * luma(skin) {
+                    (0..3).for_each(|c| teeth.0[c] += colour[c] * STEP);
+                    teeth.1 += STEP;
+                }
+                v += STEP;
+            }
+        }
+        for i in 1..STATIONS - 1 {
+            let bow = 1.0 - (2.0 * station(i)).powi(2);
+            geometry.upper_inner[i] = up[i];
+            geometry.lower_inner[i] = low[i].max(up[i]);
+            geometry.upper_outer[i] = geometry.upper_outer[i].clamp(up[i] - 0.3, up[i] - 0.07 * bow);
+            geometry.lower_outer[i] = geometry.lower_outer[i]
+                .clamp(geometry.lower_inner[i] + 0.10 * bow, geometry.lower_inner[i] + 0.4);
         }
     }
     if teeth.1 > 0.0 {
         teeth.0 = teeth.0.map(|c| c / teeth.1);
-    }
-    let found = up.iter().filter(|v| v.is_finite()).count();
-    if found >= 7 {
-        let (up, low) = (settle(&up, &geometry.upper_inner), settle(&low, &geometry.lower_inner));
-        for i in 1..STATIONS - 1 {
-            geometry.upper_inner[i] =
-                up[i].clamp(geometry.upper_outer[i], geometry.lower_outer[i].max(geometry.upper_outer[i]));
-            geometry.lower_inner[i] =
-                low[i].clamp(geometry.upper_inner[i], geometry.lower_outer[i].max(geometry.upper_inner[i]));
-        }
     }
     LipColours { lip, skin, teeth: (teeth.0, teeth.1 / (STATIONS - 1) as f32) }
 }
@@ -100,60 +97,94 @@ impl Look<'_> {
         seen.get(middle).copied().unwrap_or([128.0; 3])
     }
 
-    /// Follows a lip of this colour from `from` towards `to`; gives the `v` where it ends, if it does.
-    fn follow(&self, u: f32, from: f32, to: f32, lip: [f32; 3]) -> Option<f32> {
-        let here = self.at(u, from);
-        // The lip's own colour at this place, kept near its median: a highlight must not set the standard.
-        let own: [f32; 3] = std::array::from_fn(|c| 0.5 * (lip[c] + here[c]));
-        let kept = |colour: [f32; 3]| {
-            (luma(colour) / luma(own).max(1.0) - 0.62).min(red(colour) / red(own).max(0.02) - 0.55)
-        };
-        let steps = ((to - from).abs() / STEP) as usize;
-        let direction = (to - from).signum() * STEP;
-        let mut before = kept(here);
-        if before <= 0.0 {
-            return None;
+    /// The dark line between the lips, from corner to corner: the darkest smooth path. `None` if it is not dark.
+    fn seam(&self) -> Option<[f32; STATIONS]> {
+        const COLUMNS: usize = 2 * (STATIONS - 1) + 1;
+        const ROWS: usize = 52;
+        const ROW: f32 = 0.01;
+        let v = |row: usize| -0.22 + row as f32 * ROW;
+        let u = |column: usize| column as f32 / (COLUMNS - 1) as f32 - 0.5;
+        let light: Vec<[f32; ROWS]> = (0..COLUMNS)
+            .map(|column| {
+                let column: [f32; ROWS] = std::array::from_fn(|row| luma(self.at(u(column), v(row))));
+                let mean = column.iter().sum::<f32>() / ROWS as f32;
+                column.map(|l| l / mean.max(1.0))
+            })
+            .collect();
+        // Both ends lie at the corners, v = 0.
+        let end = |row: usize| if v(row).abs() < 0.035 { 0.0 } else { f32::MAX / 4.0 };
+        let mut cost: [f32; ROWS] = std::array::from_fn(end);
+        let mut from = vec![[0usize; ROWS]; COLUMNS];
+        for column in 1..COLUMNS {
+            let mut next = [f32::MAX; ROWS];
+            for row in 0..ROWS {
+                for before in row.saturating_sub(3)..(row + 4).min(ROWS) {
+                    let bend = before.abs_diff(row) as f32;
+                    let sum = cost[before] + light[column][row] + 0.012 * bend * bend;
+                    if sum < next[row] {
+                        next[row] = sum;
+                        from[column][row] = before;
+                    }
+                }
+            }
+            cost = next;
         }
+        let mut row = (0..ROWS).min_by(|a, b| (cost[*a] + end(*a)).total_cmp(&(cost[*b] + end(*b))))?;
+        let mut path = [0.0; COLUMNS];
+        let mut sum = 0.0;
+        for column in (0..COLUMNS).rev() {
+            path[column] = v(row);
+            sum += light[column][row];
+            row = from[column][row];
+        }
+        let dark = sum / (COLUMNS as f32) < 0.8;
+        dark.then(|| std::array::from_fn(|i| path[2 * i]))
+    }
+
+    /// Where, on the way from the seam to `to`, a lip of this colour begins, or at least `lightness` of its luma; the
+    /// seam itself if it does not.
+    fn reach(&self, u: f32, seam: f32, to: f32, lip: [f32; 3], lightness: f32) -> f32 {
+        let kept = |v: f32| {
+            let colour = self.at(u, v);
+            (luma(colour) / luma(lip).max(1.0) - lightness).min(red(colour) / red(lip).max(0.02) - 0.55)
+        };
+        let steps = ((to - seam).abs() / STEP) as usize;
+        let direction = (to - seam).signum() * STEP;
+        let mut before = kept(seam);
+        // The last place that is not lip, before there is nothing but lip for a while: the line itself may look like one.
+        let (mut edge, mut run) = (seam, 0);
         for step in 1..=steps {
-            let v = from + direction * step as f32;
-            let now = kept(self.at(u, v));
-            if now <= 0.0 {
-                let part = before / (before - now);
-                return Some(v - direction * (1.0 - part));
+            let v = seam + direction * step as f32;
+            let now = kept(v);
+            run = if now > 0.0 { run + 1 } else { 0 };
+            if now > 0.0 && before <= 0.0 {
+                edge = v - direction * now / (now - before);
+            }
+            if run as f32 * STEP > 0.06 {
+                return edge;
             }
             before = now;
         }
-        None
+        if run > 2 { edge } else { seam }
     }
 }
 
-/// Fills what was not found with the landmarks, moved by what the found ones differ; then takes out outliers.
-fn settle(found: &[f32; STATIONS], landmarks: &[f32; STATIONS]) -> [f32; STATIONS] {
-    let mut differences: Vec<f32> =
-        found.iter().zip(landmarks).filter(|(f, _)| f.is_finite()).map(|(f, l)| f - l).collect();
-    differences.sort_by(f32::total_cmp);
-    let typical = differences[differences.len() / 2];
-    let filled: [f32; STATIONS] = std::array::from_fn(|i| {
-        if found[i].is_finite() {
-            found[i]
-        } else {
-            let towards_corner = 1.0 - (2.0 * station(i)).abs();
-            landmarks[i] + typical * (2.0 * towards_corner).min(1.0)
-        }
-    });
+/// Takes out outliers and small steps; the ends stay.
+fn settle(found: [f32; STATIONS]) -> [f32; STATIONS] {
+    let inner = 1..STATIONS - 1;
     let median: [f32; STATIONS] = std::array::from_fn(|i| {
-        if i == 0 || i == STATIONS - 1 {
-            return filled[i];
+        if !inner.contains(&i) {
+            return found[i];
         }
-        let mut three = [filled[i - 1], filled[i], filled[i + 1]];
+        let mut three = [found[i - 1], found[i], found[i + 1]];
         three.sort_by(f32::total_cmp);
         three[1]
     });
     std::array::from_fn(|i| {
-        if i == 0 || i == STATIONS - 1 {
-            median[i]
-        } else {
+        if inner.contains(&i) {
             0.25 * median[i - 1] + 0.5 * median[i] + 0.25 * median[i + 1]
+        } else {
+            median[i]
         }
     })
 }

@@ -16,6 +16,8 @@
 
 mod geometry;
 
+mod corners;
+
 mod lips;
 
 mod columns;
@@ -26,6 +28,7 @@ mod interior;
 
 mod render;
 
+pub use corners::find_corners;
 pub use geometry::{MouthGeometry, STATIONS};
 pub use interior::Palette;
 pub use lips::{LipColours, find_lip_edges};
