@@ -118,9 +118,10 @@ impl Look<'_> {
         for column in 1..COLUMNS {
             let mut next = [f32::MAX; ROWS];
             for row in 0..ROWS {
-                for before in row.saturating_sub(3)..(row + 4).min(ROWS) {
+                let near = row.saturating_sub(3)..(row + 4).min(ROWS);
+                for (before, sum) in near.clone().zip(&cost[near]) {
                     let bend = before.abs_diff(row) as f32;
-                    let sum = cost[before] + light[column][row] + 0.012 * bend * bend;
+                    let sum = sum + light[column][row] + 0.012 * bend * bend;
                     if sum < next[row] {
                         next[row] = sum;
                         from[column][row] = before;

@@ -109,11 +109,21 @@ impl Renderer {
         }
         let jaw = Jaw::new(mouth, rest_gap, &pose);
         self.columns.pose(mouth, rest_gap, &pose, &jaw);
+        if self.columns.changed < 0.02 && pose.width.abs() * pose.presence < 0.02 {
+            return false;
+        }
         self.field.pose(mouth, [source.width, source.height], &pose, &jaw);
         let roundness = (-pose.width).max(0.0) * pose.presence;
         let interior =
             Interior::new(palette, self.columns.gap, pose.teeth * pose.presence, roundness, mouth.width());
-        let painter = Painter { source, mouth, columns: &self.columns, interior, inverse: mouth.inverse() };
+        let painter = Painter {
+            source,
+            mouth,
+            columns: &self.columns,
+            interior,
+            inverse: mouth.inverse(),
+            width: mouth.width(),
+        };
         for row in 0..source.height.div_ceil(CELL) {
             for column in 0..source.width.div_ceil(CELL) {
                 let nodes = self.field.cell(column, row);
@@ -132,6 +142,8 @@ struct Painter<'a> {
     columns: &'a Columns,
     interior: Interior<'a>,
     inverse: [f32; 4],
+    /// Of the mouth, pixels.
+    width: f32,
 }
 
 impl Painter<'_> {
@@ -160,7 +172,7 @@ impl Painter<'_> {
         let (u, v) = (a * px + b * py + node.aside, c * px + d * py);
         let column = self.columns.at(u);
         let (upper, lower) = (&column.upper, &column.lower);
-        let width = self.mouth.width();
+        let width = self.width;
         // Positive between the lips. How much of the pixel's height lies there, with the dark line where lips meet.
         let within = (v - upper.edge).min(lower.edge - v);
         let (above, below) = ((v - upper.edge + column.line) * width, (lower.edge - v + column.line) * width);
