@@ -1,8 +1,8 @@
-//! Neck, shoulders and clothes: a deep blue jacket over a cream blouse; and the studio behind.
+//! Neck, shoulders and clothes: a deep blue jacket over a cream blouse.
 
-use super::paint::{
-    Area, Layer, Plane, Rgb, bell, mix, mix_rgb, noise, over, polygon, rgb, smooth_closed, smooth_open, step,
-};
+use super::curves::{polygon, smooth_closed, smooth_open};
+use super::maths::{bell, mix, mix_rgb, noise, step};
+use super::paint::{Area, Layer, Plane, Rgb, rgb};
 
 const NECK_LIT: Rgb = rgb(236, 188, 160);
 const NECK_SHADE: Rgb = rgb(176, 114, 92);
@@ -246,21 +246,4 @@ fn weave(x: f32, y: f32, side: f32) -> Rgb {
 fn shifted(path: &tiny_skia::Path, area: Area, dx: f32, dy: f32) -> Plane {
     let moved = path.clone().transform(tiny_skia::Transform::from_translate(dx, dy));
     Plane::fill(area, &moved.expect("a finite shift keeps a path finite"))
-}
-
-/// Paints the studio: a seamless wall with a soft pool of light behind the head.
-pub(super) fn paint_backdrop(layer: &mut Layer) {
-    let area = layer.area;
-    let (width, height) = area.texels();
-    for row in 0..height {
-        for column in 0..width {
-            let (x, y) = area.at(column, row);
-            let pool = bell(x + 60.0, y + 30.0, 210.0, 230.0);
-            let far = step(150.0, 420.0, (x * 1.05).hypot(y - 20.0));
-            let wall = mix_rgb(rgb(150, 166, 172), rgb(222, 224, 218), pool);
-            let colour = mix_rgb(wall, rgb(92, 108, 120), 0.62 * far);
-            let grain = 0.006 * noise(x * 0.02, y * 0.02);
-            over(&mut layer.texels[row * width + column], colour.map(|value| value + grain), 1.0);
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Eyes, painted anew whenever they move: ball, iris, highlights, lids and lashes.
 
-use super::paint::{Area, Drawing, Layer, Rgb, bell, mix, mix_rgb, noise, over, rgb, step, tint};
+use super::maths::{bell, mix, mix_rgb, noise, step};
+use super::paint::{Area, Drawing, Layer, Rgb, over, rgb, tint};
 use super::shape::{EYE_X, LID_X, lids};
 
 /// Where the eyes look and how far they are shut.
@@ -29,8 +30,9 @@ pub(super) fn paint_eyes(head: &mut Layer, skin: &Layer, look: Look) {
             height: (REACH.1 + REACH.2) as usize,
         };
         let mut eye = cut(skin, area);
-        ball(&mut eye, side, look);
-        folds(&mut eye, side, look);
+        let edges = edges(area, side, look);
+        ball(&mut eye, side, look, &edges);
+        folds(&mut eye, side, look, &edges);
         lashes(&mut eye, side, look);
         paste(head, &eye);
     }
@@ -41,7 +43,18 @@ fn iris(side: f32, look: Look) -> (f32, f32) {
     (look.gaze.0 * side - 0.6, look.gaze.1 - 2.2 + 1.5 * look.closed)
 }
 
-fn ball(eye: &mut Layer, side: f32, look: Look) {
+/// Per column of texels: the upper and the lower lid's edge, and where the upper one is when open.
+fn edges(area: Area, side: f32, look: Look) -> Vec<[f32; 3]> {
+    (0..area.texels().0)
+        .map(|column| {
+            let u = area.at(column, 0).0 * side - EYE_X;
+            let [upper, lower] = lids(u, look.closed);
+            [upper, lower, lids(u, 0.0)[0]]
+        })
+        .collect()
+}
+
+fn ball(eye: &mut Layer, side: f32, look: Look, edges: &[[f32; 3]]) {
     let area = eye.area;
     let (width, height) = area.texels();
     let (cx, cy) = iris(side, look);
@@ -52,7 +65,7 @@ fn ball(eye: &mut Layer, side: f32, look: Look) {
             if u.abs() > LID_X + 1.0 {
                 continue;
             }
-            let [upper, lower] = lids(u, look.closed);
+            let [upper, lower, _] = edges[column];
             let inside = step(upper - 0.5, upper + 0.5, v)
                 * step(lower + 0.5, lower - 0.5, v)
                 * step(LID_X + 0.6, LID_X - 0.6, u.abs());
@@ -112,24 +125,23 @@ fn highlights(x: f32, y: f32) -> f32 {
 }
 
 /// Lid edges, the crease above, the soft shade beneath.
-fn folds(eye: &mut Layer, side: f32, look: Look) {
+fn folds(eye: &mut Layer, side: f32, look: Look, edges: &[[f32; 3]]) {
     let area = eye.area;
     let (width, height) = area.texels();
     for row in 0..height {
         for column in 0..width {
             let (x, v) = area.at(column, row);
             let u = x * side - EYE_X;
-            let [upper, lower] = lids(u, look.closed);
-            let [open_upper, _] = lids(u, 0.0);
+            let [upper, lower, open_upper] = edges[column];
             let texel = &mut eye.texels[row * width + column];
             // Crease: follows the open lid's arc, a little above it, and sinks with a closing lid.
             let t = u / LID_X;
-            let ends = step(-1.12, -0.72, t) * step(1.42, 0.95, t);
+            let ends = step(-1.12, -0.72, t) * step(1.30, 0.85, t);
             let crease = open_upper.min(1.0) - 5.8 - 0.8 * t + 2.0 * look.closed;
             let fold = ends
                 * (0.62 * bell(0.0, v - crease, 1.0, 0.75)
                     + 0.24 * step(-5.0, 0.0, v - crease) * step(0.6, 0.0, v - crease));
-            tint(texel, rgb(142, 78, 66), fold);
+            tint(texel, rgb(140, 84, 70), fold);
             // The bulge of the lid catches light between crease and lashes.
             let lit = 0.10
                 * ends
@@ -163,9 +175,9 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
     drawing.hair(&line, |t| 1.1 + 2.3 * step(0.0, 0.5, t) * step(1.02, 0.86, t), LASH, 0.93);
     for i in 0..24 {
         let t = i as f32 / 23.0;
-        let u = mix(-17.0, LID_X + 0.6, t);
+        let u = mix(-9.0, LID_X + 0.4, t);
         let wobble = noise(i as f32 * 3.7, 5.0 + side);
-        let length = mix(1.8, 5.6, step(0.0, 0.85, t)) * (1.0 + 0.12 * wobble);
+        let length = mix(1.6, 5.4, step(0.0, 0.9, t)) * (1.0 + 0.12 * wobble);
         let lean = mix(-0.35, 0.95, t) + 0.08 * wobble;
         // An open lid turns its lashes up, a shut one lets them hang.
         let rise = mix(-1.0, 0.72, look.closed);
@@ -182,7 +194,7 @@ fn lashes(eye: &mut Layer, side: f32, look: Look) {
                 place(at(root.0, bend.0, end.0), at(root.1, bend.1, end.1))
             })
             .collect();
-        drawing.hair(&points, |s| 1.05 * (1.0 - s) + 0.12, LASH, 0.86);
+        drawing.hair(&points, |s| 1.05 * (1.0 - s) + 0.12, LASH, 0.7);
     }
     for i in 0..11 {
         let t = i as f32 / 10.0;

@@ -3,14 +3,15 @@
 //! A lock is a sheet between two guide curves; its strands follow the guides, gather in tresses,
 //! wander a little, and are lighter where the sheet turns towards the lamp.
 
-use super::paint::{
-    Drawing, Layer, Plane, Rgb, along, bell, hash, mix, mix_rgb, noise, polygon, rgb, smooth_closed,
-    smooth_open, step,
-};
-use super::shape::{BROW, brow_width};
+use super::curves::{along, polygon, smooth_closed, smooth_open};
+use super::maths::{bell, hash, mix, mix_rgb, noise, step};
+use super::paint::{Drawing, Layer, Plane, Rgb, rgb};
 
-const DARK: Rgb = rgb(24, 16, 17);
-const BODY: Rgb = rgb(66, 43, 36);
+/// Hair in shadow.
+pub(super) const DARK: Rgb = rgb(24, 16, 17);
+/// Hair in even light.
+pub(super) const BODY: Rgb = rgb(66, 43, 36);
+/// Hair where it mirrors the lamp.
 const SHEEN: Rgb = rgb(176, 122, 92);
 
 type Guide = [(f32, f32); 10];
@@ -144,8 +145,8 @@ fn front_locks() -> [Lock; 2] {
                 (86.0, 228.0),
             ],
             outer: [
-                (27.0, -184.0),
-                (66.0, -180.0),
+                (20.0, -184.5),
+                (64.0, -180.0),
                 (102.0, -150.0),
                 (121.0, -102.0),
                 (128.0, -46.0),
@@ -173,8 +174,8 @@ fn front_locks() -> [Lock; 2] {
                 (-84.0, 236.0),
             ],
             outer: [
-                (26.0, -184.0),
-                (-36.0, -189.0),
+                (34.0, -184.0),
+                (-34.0, -189.0),
                 (-88.0, -163.0),
                 (-118.0, -110.0),
                 (-129.0, -50.0),
@@ -262,7 +263,8 @@ fn strays(drawing: &mut Drawing, lock: &Lock) {
         let random = |k: i32| hash(i * 13 + k, 977 + lock.seed);
         let across =
             if random(0) > -0.2 { 1.0 + 0.07 * random(1).abs() } else { -0.02 - 0.05 * random(1).abs() };
-        let (start, length) = (0.10 + 0.34 * (1.0 + random(2)), 0.22 + 0.12 * random(3));
+        let from = if across > 0.0 { 0.10 } else { 0.42 };
+        let (start, length) = (from + 0.3 * (1.0 + random(2)), 0.22 + 0.12 * random(3));
         let points: Vec<(f32, f32)> = (0..=12)
             .map(|k| {
                 let t = k as f32 / 12.0;
@@ -270,45 +272,5 @@ fn strays(drawing: &mut Drawing, lock: &Lock) {
             })
             .collect();
         drawing.hair(&points, |t| 0.5 * (1.0 - t) + 0.15, mix_rgb(BODY, SHEEN, 0.2), 0.55);
-    }
-}
-
-/// Brows, hair by hair.
-pub(super) fn paint_brows(layer: &mut Layer) {
-    let area = layer.area.part(-96, -60, 96, -10);
-    for side in [-1.0f32, 1.0] {
-        let lift = if side < 0.0 { 0.0 } else { -0.6 };
-        let edge = |t: f32, share: f32| {
-            let (x, y) = along(&BROW, t);
-            (x * side, y + lift + share * brow_width(t))
-        };
-        let upper = (0..=20).map(|i| edge(i as f32 / 20.0, -0.42));
-        let lower = (0..=20).rev().map(|i| edge(i as f32 / 20.0, 0.42));
-        let outline: Vec<(f32, f32)> = upper.chain(lower).collect();
-        let base = Plane::fill(area, &smooth_closed(&outline)).blurred(1.6);
-        layer.multiply(&base, rgb(128, 84, 70), 0.66);
-        let mut drawing = Drawing::new(layer.area);
-        for i in 0..260 {
-            let random = |k: i32| hash(i * 5 + k, 400 + side as i32);
-            let t = 0.5 + 0.5 * random(0);
-            let (x, y) = edge(t, 0.44 * random(1));
-            // Upright near the nose, lying down along the arch outwards.
-            let slope = mix(-0.95, 0.32, step(0.0, 0.7, t)) + 0.14 * random(2) - 0.4 * random(1) * (1.0 - t);
-            let length = mix(4.2, 5.8, step(0.0, 0.4, t))
-                * (0.85 + 0.3 * random(3))
-                * mix(1.0, 0.7, step(0.7, 1.0, t));
-            let points = [0.0, 0.5, 1.0].map(|s| {
-                let along = length * (s - 0.45);
-                (x + along * slope.cos() * side, y + along * slope.sin() + 0.5 * s * s)
-            });
-            let opacity = 0.42 * step(-0.06, 0.16, t);
-            drawing.hair(
-                &points,
-                |s| 0.62 * (1.0 - 0.75 * s),
-                mix_rgb(DARK, BODY, 0.6 + 0.4 * random(4)),
-                opacity,
-            );
-        }
-        layer.lay(&drawing.pixmap);
     }
 }

@@ -1,6 +1,6 @@
 //! The 68 points of the drawn face, in the order of the iBUG annotation, before any motion.
 
-use super::paint::along;
+use super::curves::along;
 use super::shape::{BROW, EYE_X, LID_X, MOUTH_X, Outline, lids, lips};
 
 /// Landmarks in portrait coordinates, with the lids `closed` (0 open, 1 shut).

@@ -3,11 +3,15 @@
 //! Nothing comes in; out come RGB pictures of a loop that closes seamlessly, each with its face box
 //! and 68 landmarks in picture pixels. The parts are painted once, then moved per frame.
 
+mod backdrop;
 mod body;
+mod brows;
+mod curves;
 mod eyes;
 mod hair;
 mod landmarks;
 mod light;
+mod maths;
 mod motion;
 mod paint;
 mod shape;
@@ -21,7 +25,7 @@ use eyes::{Look, paint_eyes};
 use motion::pose;
 use paint::{Area, Layer};
 use skin::LitFace;
-use stage::Part;
+use stage::{Part, Sprite};
 
 /// The built-in avatar's id.
 pub const ID: &str = "linh";
@@ -32,16 +36,16 @@ const FRAME_COUNT: usize = 200;
 
 /// Paints the frames of the built-in avatar.
 pub struct Builtin {
-    backdrop: Vec<[f32; 3]>,
-    back: Layer,
-    body: Layer,
+    backdrop: Vec<[f32; 4]>,
+    back: Sprite,
+    body: Sprite,
     /// The head with its eyes shut away: bare lids.
     bare: Layer,
     /// The head with the eyes of `look`.
-    head: Layer,
+    head: Sprite,
     look: Option<Look>,
     lit: LitFace,
-    picture: Vec<[f32; 3]>,
+    picture: Vec<[f32; 4]>,
 }
 
 impl Builtin {
@@ -56,19 +60,20 @@ impl Builtin {
     pub fn new() -> Self {
         let lit = LitFace::new(Area { x: -120, y: -180, width: 240, height: 360 });
         let mut wall = Layer::new(Area { x: -256, y: -262, width: WIDTH, height: HEIGHT });
-        body::paint_backdrop(&mut wall);
-        let mut backdrop = vec![[0.0; 3]; WIDTH * HEIGHT];
+        backdrop::paint_backdrop(&mut wall);
+        let mut backdrop = vec![[0.0; 4]; WIDTH * HEIGHT];
         let still = motion::pose(0);
-        stage::lay(&mut backdrop, WIDTH, &wall, Part::Backdrop, &still);
+        Sprite::new(wall, Part::Backdrop).lay(&mut backdrop, WIDTH, &still);
         let mut back = Layer::new(Area { x: -150, y: -205, width: 300, height: 450 });
         hair::paint_back(&mut back);
         let mut body = Layer::new(Area { x: -272, y: 70, width: 544, height: 326 });
         body::paint_body(&mut body);
         let mut bare = Layer::new(Area { x: -150, y: -205, width: 300, height: 460 });
         skin::paint_face(&mut bare, &lit);
-        hair::paint_brows(&mut bare);
+        brows::paint_brows(&mut bare);
         hair::paint_front(&mut bare);
-        let head = bare.clone();
+        let head = Sprite::new(bare.clone(), Part::Head);
+        let (back, body) = (Sprite::new(back, Part::Back), Sprite::new(body, Part::Body));
         Self { backdrop, back, body, bare, head, look: None, lit, picture: Vec::new() }
     }
 
@@ -82,14 +87,14 @@ impl Builtin {
     pub fn render(&mut self, index: usize, rgb: &mut Vec<u8>) -> FrameFace {
         let pose = pose(index % FRAME_COUNT);
         if self.look != Some(pose.look) {
-            paint_eyes(&mut self.head, &self.bare, pose.look);
+            paint_eyes(&mut self.head.layer, &self.bare, pose.look);
             self.look = Some(pose.look);
         }
         self.picture.clone_from(&self.backdrop);
-        for (layer, part) in [(&self.back, Part::Back), (&self.body, Part::Body), (&self.head, Part::Head)] {
-            stage::lay(&mut self.picture, WIDTH, layer, part, &pose);
+        for sprite in [&self.back, &self.body, &self.head] {
+            sprite.lay(&mut self.picture, WIDTH, &pose);
         }
-        stage::develop(&self.picture, WIDTH, rgb);
+        stage::develop(&self.picture, rgb);
         let landmarks = landmarks::landmarks(&self.lit.outline, pose.look.closed)
             .map(|[x, y]| stage::seen(&pose, (x, y)));
         FrameFace { face_box: face_box(&landmarks), landmarks, confidence: 1.0 }

@@ -4,7 +4,7 @@ use std::f32::consts::TAU;
 
 use super::FRAME_COUNT;
 use super::eyes::Look;
-use super::paint::step;
+use super::maths::step;
 
 /// The portrait's pose in one frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,8 +52,16 @@ pub(super) fn pose(index: usize) -> Pose {
         turn,
         breath,
         // The eyes stay on the viewer while the head turns.
-        look: Look { gaze: (eyes.0 - 0.26 * turn.0, eyes.1 - 0.2 * turn.1), closed: closed(index as f32) },
+        look: Look {
+            gaze: (fine(eyes.0 - 0.26 * turn.0), fine(eyes.1 - 0.2 * turn.1)),
+            closed: closed(index as f32),
+        },
     }
+}
+
+/// Rounded to what can be seen, so that eyes at rest are painted once.
+fn fine(shift: f32) -> f32 {
+    (shift * 8.0).round() / 8.0
 }
 
 /// How far the lids are shut.

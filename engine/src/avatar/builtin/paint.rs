@@ -4,7 +4,9 @@
 //! picture pixels, x to the right, y down, the origin halfway between the eyes.
 //! Colours are sRGB-encoded, 0..1; layers are premultiplied RGBA.
 
-use tiny_skia::{FillRule, Mask, Path, PathBuilder, Stroke, Transform};
+use tiny_skia::{FillRule, Mask, Path, Stroke, Transform};
+
+use super::curves::ribbon;
 
 /// Texels per picture pixel.
 pub(super) const SCALE: f32 = 2.0;
@@ -57,6 +59,9 @@ impl Area {
     }
 }
 
+/// Room around a path for softening it, picture pixels: three times the largest blur.
+const ROOM: i32 = 20;
+
 /// How strongly each texel of an area is covered, 0..1.
 #[derive(Clone)]
 pub(super) struct Plane {
@@ -65,8 +70,15 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    /// Coverage of a filled path.
+    /// Coverage of a filled path, in the part of `area` around it.
     pub(super) fn fill(area: Area, path: &Path) -> Self {
+        let bounds = path.bounds();
+        let area = area.part(
+            bounds.left() as i32 - ROOM,
+            bounds.top() as i32 - ROOM,
+            bounds.right() as i32 + ROOM,
+            bounds.bottom() as i32 + ROOM,
+        );
         let (width, height) = area.texels();
         let mut mask = Mask::new(width as u32, height as u32).expect("areas are never empty");
         mask.fill_path(path, FillRule::Winding, true, area.transform());
@@ -76,10 +88,8 @@ impl Plane {
     /// Coverage of a stroked path; `width` in picture pixels.
     pub(super) fn stroke(area: Area, path: &Path, width: f32) -> Self {
         let stroke = Stroke { width, line_cap: tiny_skia::LineCap::Round, ..Stroke::default() };
-        match path.stroke(&stroke, SCALE) {
-            Some(outline) => Self::fill(area, &outline),
-            None => Self::shade(area, |_, _| 0.0),
-        }
+        let outline = path.stroke(&stroke, SCALE).expect("the drawing's strokes have a length");
+        Self::fill(area, &outline)
     }
 
     /// Coverage from a function of portrait coordinates.
@@ -102,18 +112,27 @@ impl Plane {
         self
     }
 
-    /// The part of this plane inside `other`, which covers the same area.
-    pub(super) fn within(mut self, other: &Plane) -> Self {
-        for (mine, theirs) in self.data.iter_mut().zip(&other.data) {
-            *mine *= theirs;
-        }
-        self
+    /// The part of this plane inside `other`.
+    pub(super) fn within(self, other: &Plane) -> Self {
+        self.weighted(other, |inside| inside)
     }
 
-    /// The part of this plane outside `other`, which covers the same area.
-    pub(super) fn without(mut self, other: &Plane) -> Self {
-        for (mine, theirs) in self.data.iter_mut().zip(&other.data) {
-            *mine *= 1.0 - theirs;
+    /// The part of this plane outside `other`.
+    pub(super) fn without(self, other: &Plane) -> Self {
+        self.weighted(other, |inside| 1.0 - inside)
+    }
+
+    fn weighted(mut self, other: &Plane, weight: impl Fn(f32) -> f32) -> Self {
+        let (width, _) = self.area.texels();
+        let (their_width, their_height) = other.area.texels();
+        let scale = SCALE as i32;
+        let (dx, dy) = ((self.area.x - other.area.x) * scale, (self.area.y - other.area.y) * scale);
+        for (row, values) in self.data.chunks_exact_mut(width).enumerate() {
+            let y = usize::try_from(row as i32 + dy).ok().filter(|&y| y < their_height);
+            for (column, value) in values.iter_mut().enumerate() {
+                let x = usize::try_from(column as i32 + dx).ok().filter(|&x| x < their_width);
+                *value *= weight(x.zip(y).map_or(0.0, |(x, y)| other.data[y * their_width + x]));
+            }
         }
         self
     }
@@ -230,92 +249,6 @@ impl Drawing {
     }
 }
 
-/// The outline of a stroke of changing width along a polyline.
-fn ribbon(points: &[(f32, f32)], width: impl Fn(f32) -> f32) -> Option<Path> {
-    let last = points.len().checked_sub(1).filter(|&last| last > 0)?;
-    let side = |index: usize, sign: f32| {
-        let (before, after) = (points[index.saturating_sub(1)], points[(index + 1).min(last)]);
-        let (dx, dy) = (after.0 - before.0, after.1 - before.1);
-        let half = sign * 0.5 * width(index as f32 / last as f32) / dx.hypot(dy).max(1e-3);
-        (points[index].0 - dy * half, points[index].1 + dx * half)
-    };
-    let mut builder = PathBuilder::new();
-    let (x, y) = side(0, 1.0);
-    builder.move_to(x, y);
-    for (index, sign) in (1..=last).map(|i| (i, 1.0)).chain((0..=last).rev().map(|i| (i, -1.0))) {
-        let (x, y) = side(index, sign);
-        builder.line_to(x, y);
-    }
-    builder.close();
-    builder.finish()
-}
-
-/// A closed path with straight sides.
-pub(super) fn polygon(points: &[(f32, f32)]) -> Path {
-    let mut builder = PathBuilder::new();
-    builder.move_to(points[0].0, points[0].1);
-    for &(x, y) in &points[1..] {
-        builder.line_to(x, y);
-    }
-    builder.close();
-    builder.finish().expect("the drawing's points are finite")
-}
-
-/// A smooth closed path through `points` (Catmull-Rom).
-pub(super) fn smooth_closed(points: &[(f32, f32)]) -> Path {
-    let count = points.len();
-    let mut builder = PathBuilder::new();
-    builder.move_to(points[0].0, points[0].1);
-    for i in 0..count {
-        let [p0, p1, p2, p3] =
-            [(i + count - 1) % count, i, (i + 1) % count, (i + 2) % count].map(|k| points[k]);
-        cubic(&mut builder, p0, p1, p2, p3);
-    }
-    builder.close();
-    builder.finish().expect("the drawing's points are finite")
-}
-
-/// A smooth open path through `points` (Catmull-Rom).
-pub(super) fn smooth_open(points: &[(f32, f32)]) -> Path {
-    let last = points.len() - 1;
-    let mut builder = PathBuilder::new();
-    builder.move_to(points[0].0, points[0].1);
-    for i in 0..last {
-        let [p0, p1, p2, p3] = [i.saturating_sub(1), i, i + 1, (i + 2).min(last)].map(|k| points[k]);
-        cubic(&mut builder, p0, p1, p2, p3);
-    }
-    builder.finish().expect("the drawing's points are finite")
-}
-
-type Point = (f32, f32);
-
-fn cubic(builder: &mut PathBuilder, p0: Point, p1: Point, p2: Point, p3: Point) {
-    builder.cubic_to(
-        p1.0 + (p2.0 - p0.0) / 6.0,
-        p1.1 + (p2.1 - p0.1) / 6.0,
-        p2.0 - (p3.0 - p1.0) / 6.0,
-        p2.1 - (p3.1 - p1.1) / 6.0,
-        p2.0,
-        p2.1,
-    );
-}
-
-/// The place at `t` = 0..1 on the smooth curve through `points`.
-pub(super) fn along(points: &[(f32, f32)], t: f32) -> (f32, f32) {
-    let last = points.len() - 1;
-    let place = t.clamp(0.0, 1.0) * last as f32;
-    let i = (place as usize).min(last - 1);
-    let u = place - i as f32;
-    let [p0, p1, p2, p3] = [i.saturating_sub(1), i, i + 1, (i + 2).min(last)].map(|k| points[k]);
-    let blend = |a: f32, b: f32, c: f32, d: f32| {
-        0.5 * (2.0 * b
-            + (c - a) * u
-            + (2.0 * a - 5.0 * b + 4.0 * c - d) * u * u
-            + (3.0 * b - a - 3.0 * c + d) * u * u * u)
-    };
-    (blend(p0.0, p1.0, p2.0, p3.0), blend(p0.1, p1.1, p2.1, p3.1))
-}
-
 /// Lays `colour` over one premultiplied texel.
 pub(super) fn over(texel: &mut [f32; 4], colour: Rgb, alpha: f32) {
     for (channel, value) in texel.iter_mut().zip(colour) {
@@ -331,68 +264,49 @@ pub(super) fn tint(texel: &mut [f32; 4], colour: Rgb, amount: f32) {
     }
 }
 
-/// Three box passes, close to a Gaussian of `sigma` texels.
+/// Three box passes each way, close to a Gaussian of `sigma` samples.
 pub(super) fn blur(data: &mut [f32], width: usize, height: usize, sigma: f32) {
-    let radius = ((sigma * sigma * 12.0 / 3.0 + 1.0).sqrt() / 2.0).floor() as usize;
+    let radius = ((sigma * sigma * 4.0 + 1.0).sqrt() / 2.0) as usize;
     if radius == 0 {
         return;
     }
-    let mut line = vec![0.0; width.max(height)];
+    let mut line = vec![0.0; width];
+    let mut copy = vec![0.0; data.len()];
+    let mut sums = vec![0.0; width];
     for _ in 0..3 {
         for row in data.chunks_exact_mut(width) {
-            box_line(row, &mut line[..width], 1, radius);
+            line.copy_from_slice(row);
+            smooth_row(row, &line, radius);
         }
-        for column in 0..width {
-            box_line(&mut data[column..], &mut line[..height], width, radius);
-        }
+        copy.copy_from_slice(data);
+        smooth_columns(data, &copy, &mut sums, height, radius);
     }
 }
 
-fn box_line(data: &mut [f32], line: &mut [f32], step: usize, radius: usize) {
+/// Means over `2 * radius + 1` samples along a row; the ends count on.
+fn smooth_row(row: &mut [f32], line: &[f32], radius: usize) {
     let last = line.len() - 1;
-    for (i, value) in line.iter_mut().enumerate() {
-        *value = data[i * step];
-    }
-    let mut sum: f32 = line[0] * radius as f32 + line.iter().take(radius + 1).sum::<f32>();
-    sum += line[last] * (radius + 1).saturating_sub(line.len()) as f32;
     let scale = 1.0 / (2 * radius + 1) as f32;
-    for i in 0..=last {
-        data[i * step] = sum * scale;
+    let mut sum = line[0] * radius as f32 + (0..=radius).map(|i| line[i.min(last)]).sum::<f32>();
+    for (i, value) in row.iter_mut().enumerate() {
+        *value = sum * scale;
         sum += line[(i + radius + 1).min(last)] - line[i.saturating_sub(radius)];
     }
 }
 
-pub(super) fn mix(a: f32, b: f32, t: f32) -> f32 {
-    a + (b - a) * t
-}
-
-pub(super) fn mix_rgb(a: Rgb, b: Rgb, t: f32) -> Rgb {
-    [mix(a[0], b[0], t), mix(a[1], b[1], t), mix(a[2], b[2], t)]
-}
-
-/// 0 below `from`, 1 above `to`, smooth between; `from` may be the greater.
-pub(super) fn step(from: f32, to: f32, x: f32) -> f32 {
-    let t = ((x - from) / (to - from)).clamp(0.0, 1.0);
-    t * t * (3.0 - 2.0 * t)
-}
-
-/// A bell of height 1 at (0, 0).
-pub(super) fn bell(x: f32, y: f32, width: f32, height: f32) -> f32 {
-    (-0.5 * ((x / width).powi(2) + (y / height).powi(2))).exp()
-}
-
-/// Repeatable noise in -1..1 for a lattice point.
-pub(super) fn hash(x: i32, y: i32) -> f32 {
-    let mut h = (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77);
-    h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);
-    h = (h ^ (h >> 12)).wrapping_mul(0x297A_2D39);
-    (h ^ (h >> 15)) as f32 / u32::MAX as f32 * 2.0 - 1.0
-}
-
-/// Smooth noise in -1..1 with features about one unit wide.
-pub(super) fn noise(x: f32, y: f32) -> f32 {
-    let (ix, iy) = (x.floor(), y.floor());
-    let (u, v) = (step(0.0, 1.0, x - ix), step(0.0, 1.0, y - iy));
-    let (ix, iy) = (ix as i32, iy as i32);
-    mix(mix(hash(ix, iy), hash(ix + 1, iy), u), mix(hash(ix, iy + 1), hash(ix + 1, iy + 1), u), v)
+/// The same down all columns at once, so that memory is read in order.
+fn smooth_columns(data: &mut [f32], copy: &[f32], sums: &mut [f32], height: usize, radius: usize) {
+    let width = sums.len();
+    let row = |y: usize| &copy[y.min(height - 1) * width..][..width];
+    let scale = 1.0 / (2 * radius + 1) as f32;
+    for (x, sum) in sums.iter_mut().enumerate() {
+        *sum = copy[x] * radius as f32 + (0..=radius).map(|y| row(y)[x]).sum::<f32>();
+    }
+    for (y, out) in data.chunks_exact_mut(width).enumerate() {
+        let (enter, leave) = (row(y + radius + 1), row(y.saturating_sub(radius)));
+        for (((value, sum), enter), leave) in out.iter_mut().zip(sums.iter_mut()).zip(enter).zip(leave) {
+            *value = *sum * scale;
+            *sum += enter - leave;
+        }
+    }
 }

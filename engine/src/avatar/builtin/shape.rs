@@ -3,7 +3,8 @@
 //! All in portrait coordinates: picture pixels, origin halfway between the eyes, y down.
 //! The face is drawn nearly symmetrical; the small differences between its halves keep it alive.
 
-use super::paint::{along, bell, mix, step};
+use super::curves::along;
+use super::maths::{bell, mix, step};
 
 /// Right half of the head's outline without hair, from the crown to the chin.
 const OUTLINE: [(f32, f32); 14] = [
@@ -33,8 +34,6 @@ const STEPS: usize = 512;
 pub(super) const EYE_X: f32 = 45.5;
 /// Half the width of the mouth.
 pub(super) const MOUTH_X: f32 = 35.0;
-/// Where the lips meet.
-pub(super) const MOUTH_Y: f32 = 98.0;
 
 /// The head's outline as radii around its centre.
 pub(super) struct Outline {

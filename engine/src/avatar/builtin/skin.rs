@@ -1,7 +1,9 @@
 //! The bare face: skin under studio light, with blush, lips, nostrils; eyes closed under smooth lids.
 
+use super::curves::smooth_open;
 use super::light::{Light, illuminate};
-use super::paint::{Area, Layer, Plane, Rgb, bell, mix, mix_rgb, noise, over, rgb, smooth_open, step};
+use super::maths::{bell, mix, mix_rgb, noise, step};
+use super::paint::{Area, Layer, Plane, Rgb, over, rgb};
 use super::shape::{MOUTH_X, Outline, lips, relief};
 
 /// Skin without any light on it.

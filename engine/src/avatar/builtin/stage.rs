@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
+use super::maths::{hash, mix, step};
 use super::motion::Pose;
-use super::paint::{Area, Layer, SCALE, hash, mix, step};
+use super::paint::{Area, Layer, SCALE};
 
 /// Where the origin of portrait coordinates stands in the picture.
 const ORIGIN: (f32, f32) = (256.0, 262.0);
@@ -55,64 +56,114 @@ pub(super) enum Part {
     Head,
 }
 
-/// Where the portrait point seen at `p` (portrait coordinates, after motion) comes from in its layer.
-pub(super) fn source(part: Part, pose: &Pose, p: (f32, f32)) -> (f32, f32) {
-    match part {
-        Part::Backdrop => p,
-        Part::Body => {
-            let lift = pose.breath * step(150.0, 260.0, p.1);
-            (p.0 * (1.0 - 0.0035 * lift) - 0.28 * pose.shift.0 * step(330.0, 130.0, p.1), p.1 + 1.9 * lift)
+/// Where the points of one row of the picture come from in the layer of a part.
+struct Row {
+    y: f32,
+    /// Shift, then turn about the pivot (the sine of the angle), then turning with nearness.
+    shift: (f32, f32),
+    roll: f32,
+    turn: (f32, f32),
+    /// Nearness: a constant, or the head's own.
+    near: Option<f32>,
+    widen: f32,
+}
+
+impl Row {
+    /// The row at `y`, portrait coordinates after motion.
+    fn new(part: Part, pose: &Pose, y: f32) -> Self {
+        let still = Self { y, shift: (0.0, 0.0), roll: 0.0, turn: (0.0, 0.0), near: Some(0.0), widen: 1.0 };
+        let hold = hold(y);
+        let head = Self {
+            shift: (pose.shift.0 * hold, pose.shift.1 * hold),
+            // The angles are below two hundredths: the sine is the angle.
+            roll: -pose.roll * hold,
+            turn: (pose.turn.0 * hold, pose.turn.1 * hold),
+            ..still
+        };
+        match part {
+            Part::Backdrop => still,
+            Part::Body => {
+                let lift = pose.breath * step(150.0, 260.0, y);
+                let follow = 0.28 * pose.shift.0 * step(330.0, 130.0, y);
+                Self { shift: (follow, -1.9 * lift), widen: 1.0 - 0.0035 * lift, ..still }
+            }
+            Part::Back => Self { near: Some(-0.3), ..head },
+            Part::Head => Self { near: None, ..head },
         }
-        Part::Back => {
-            let hold = hold(p.1);
-            let (x, y) = upright(pose, p, hold);
-            (x + 0.35 * pose.turn.0 * hold, y + 0.25 * pose.turn.1 * hold)
-        }
-        Part::Head => {
-            let hold = hold(p.1);
-            let (x, y) = upright(pose, p, hold);
-            let near = nearness(x, y);
-            (x - pose.turn.0 * near * hold, y - pose.turn.1 * near * hold)
-        }
+    }
+
+    /// Where the point at `x` comes from.
+    fn source(&self, x: f32) -> (f32, f32) {
+        let (dx, dy) = (x * self.widen - PIVOT.0 - self.shift.0, self.y - PIVOT.1 - self.shift.1);
+        let (x, y) = (dx - dy * self.roll + PIVOT.0, dy + dx * self.roll + PIVOT.1);
+        let near = self.near.unwrap_or_else(|| nearness(x, y));
+        (x - self.turn.0 * near, y - self.turn.1 * near)
     }
 }
 
-/// Where a point of the head's layer is seen, in picture pixels: the inverse of [`source`].
+/// Where a point of the head's layer is seen, in picture pixels.
 pub(super) fn seen(pose: &Pose, point: (f32, f32)) -> [f32; 2] {
     let mut p = point;
+    // The motion is small and smooth: each step leaves a few hundredths of the error before it.
     for _ in 0..8 {
-        let back = source(Part::Head, pose, p);
+        let back = Row::new(Part::Head, pose, p.1).source(p.0);
         p = (p.0 + point.0 - back.0, p.1 + point.1 - back.1);
     }
     [p.0 + ORIGIN.0, p.1 + ORIGIN.1]
 }
 
-fn upright(pose: &Pose, p: (f32, f32), hold: f32) -> (f32, f32) {
-    let (dx, dy) = (p.0 - PIVOT.0 - pose.shift.0 * hold, p.1 - PIVOT.1 - pose.shift.1 * hold);
-    // The angles are below two hundredths: the sine is the angle.
-    let roll = -pose.roll * hold;
-    (dx - dy * roll + PIVOT.0, dy + dx * roll + PIVOT.1)
+/// A finished layer, ready to be moved: it knows where its rows begin and end.
+#[derive(Clone)]
+pub(super) struct Sprite {
+    pub(super) layer: Layer,
+    part: Part,
+    /// Per row of texels: first column that is not transparent, and one past the last.
+    spans: Vec<(usize, usize)>,
 }
 
-/// Lays `layer`, moved, over `picture` (RGB, 0..1, `width` columns).
-pub(super) fn lay(picture: &mut [[f32; 3]], width: usize, layer: &Layer, part: Part, pose: &Pose) {
-    let rows = picture.len() / width;
-    let margin = 8.0;
-    let area = layer.area;
-    let left = ((area.x as f32 + ORIGIN.0 - margin).max(0.0)) as usize;
-    let right = ((area.x as f32 + area.width as f32 + ORIGIN.0 + margin).max(0.0) as usize).min(width);
-    let top = ((area.y as f32 + ORIGIN.1 - margin).max(0.0)) as usize;
-    let bottom = ((area.y as f32 + area.height as f32 + ORIGIN.1 + margin).max(0.0) as usize).min(rows);
-    for row in top..bottom {
-        for column in left..right {
-            let p = (column as f32 + 0.5 - ORIGIN.0, row as f32 + 0.5 - ORIGIN.1);
-            let (x, y) = source(part, pose, p);
-            let Some(texel) = sample(layer, x, y) else { continue };
-            let pixel = &mut picture[row * width + column];
-            for (channel, value) in pixel.iter_mut().zip(texel) {
-                *channel = *channel * (1.0 - texel[3]) + value;
+/// The farthest any point moves, picture pixels.
+const REACH: usize = 14;
+
+impl Sprite {
+    /// Measures `layer`.
+    pub(super) fn new(layer: Layer, part: Part) -> Self {
+        let (width, _) = layer.area.texels();
+        let spans = layer.texels.chunks_exact(width).map(|row| {
+            let first = row.iter().position(|texel| texel[3] > 0.0).unwrap_or(width);
+            let last = row.iter().rposition(|texel| texel[3] > 0.0).map_or(0, |last| last + 1);
+            (first, last)
+        });
+        Self { spans: spans.collect(), part, layer }
+    }
+
+    /// Lays the layer, moved, over `picture` (RGBA, 0..1, `width` columns).
+    pub(super) fn lay(&self, picture: &mut [[f32; 4]], width: usize, pose: &Pose) {
+        let area = self.layer.area;
+        for (row, pixels) in picture.chunks_exact_mut(width).enumerate() {
+            let y = row as f32 + 0.5 - ORIGIN.1;
+            let Some((left, right)) = self.extent(y) else { continue };
+            let motion = Row::new(self.part, pose, y);
+            let first = ((left + area.x as f32 + ORIGIN.0).max(0.0) as usize).min(width);
+            let last = ((right + area.x as f32 + ORIGIN.0).max(0.0) as usize).min(width);
+            for (column, pixel) in pixels[..last].iter_mut().enumerate().skip(first) {
+                let (x, y) = motion.source(column as f32 + 0.5 - ORIGIN.0);
+                let Some(texel) = sample(&self.layer, x, y) else { continue };
+                let through = 1.0 - texel[3];
+                *pixel = std::array::from_fn(|k| pixel[k] * through + texel[k]);
             }
         }
+    }
+
+    /// Which columns the row at `y` may show, picture pixels from the layer's left edge.
+    fn extent(&self, y: f32) -> Option<(f32, f32)> {
+        let scale = SCALE as usize;
+        let row = (y - self.layer.area.y as f32) as isize * scale as isize;
+        let near = |offset: isize| (row + offset).clamp(0, self.spans.len() as isize) as usize;
+        let rows = &self.spans[near(-((REACH * scale) as isize))..near((REACH * scale) as isize)];
+        let first = rows.iter().map(|span| span.0).min()?;
+        let last = rows.iter().map(|span| span.1).max()?;
+        let reach = REACH as f32;
+        (first < last).then(|| (first as f32 / SCALE - reach, last as f32 / SCALE + reach))
     }
 }
 
@@ -128,22 +179,32 @@ fn sample(layer: &Layer, x: f32, y: f32) -> Option<[f32; 4]> {
         return None;
     }
     let index = row * width + column;
-    let (upper, lower) = (&layer.texels[index..index + 2], &layer.texels[index + width..index + width + 2]);
-    let (fu, fv) = (u - column as f32, v - row as f32);
-    let [a, b, c, d] = [(1.0 - fu) * (1.0 - fv), fu * (1.0 - fv), (1.0 - fu) * fv, fu * fv];
-    let mut out = [0.0; 4];
-    for (k, value) in out.iter_mut().enumerate() {
-        *value = upper[0][k] * a + upper[1][k] * b + lower[0][k] * c + lower[1][k] * d;
+    let [p, q] = [index, index + width].map(|at| &layer.texels[at..at + 2]);
+    if p[0][3] + p[1][3] + q[0][3] + q[1][3] == 0.0 {
+        return None;
     }
-    (out[3] > 0.0).then_some(out)
+    let (u, v) = (u - column as f32, v - row as f32);
+    Some(lerp(&lerp(&p[0], &p[1], u), &lerp(&q[0], &q[1], u), v))
+}
+
+#[inline]
+fn lerp(a: &[f32; 4], b: &[f32; 4], t: f32) -> [f32; 4] {
+    std::array::from_fn(|k| a[k] + (b[k] - a[k]) * t)
 }
 
 /// Bytes of a picture, with a fixed grain below one level so that gradients do not band.
-pub(super) fn develop(picture: &[[f32; 3]], width: usize, rgb: &mut Vec<u8>) {
-    rgb.clear();
-    rgb.reserve(picture.len() * 3);
-    for (index, pixel) in picture.iter().enumerate() {
-        let grain = 0.5 + 0.5 * hash((index % width) as i32, (index / width) as i32);
-        rgb.extend(pixel.map(|value| (value.clamp(0.0, 1.0) * 255.0 + grain).min(255.0) as u8));
+pub(super) fn develop(picture: &[[f32; 4]], rgb: &mut Vec<u8>) {
+    static GRAIN: LazyLock<Vec<f32>> =
+        LazyLock::new(|| (0..GRAINS as i32).map(|i| 0.5 + 0.5 * hash(i, i >> 7)).collect());
+    rgb.resize(picture.len() * 3, 0);
+    for (pixels, bytes) in picture.chunks(GRAINS).zip(rgb.chunks_mut(GRAINS * 3)) {
+        for ((pixel, bytes), grain) in pixels.iter().zip(bytes.chunks_exact_mut(3)).zip(GRAIN.iter()) {
+            for (byte, value) in bytes.iter_mut().zip(pixel) {
+                *byte = (value * 255.0 + grain) as u8;
+            }
+        }
     }
 }
+
+/// Length of the grain's pattern, pixels: no multiple of a row, so that it does not line up.
+const GRAINS: usize = 65_521;
