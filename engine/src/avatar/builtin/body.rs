@@ -141,7 +141,7 @@ fn blouse(layer: &mut Layer) {
 fn jacket(layer: &mut Layer) {
     let area = layer.area;
     for side in [1.0f32, -1.0] {
-        let mirror = |points: &[(f32, f32)]| points.iter().map(|&(x, y)| (x * side, y)).collect::<Vec<_>>();
+        let mirror = |points: &[(f32, f32)]| on_side(side, points);
         let body = smooth_closed(&mirror(&[
             (84.0, 204.0),
             (112.0, 212.0),
@@ -181,7 +181,7 @@ fn jacket(layer: &mut Layer) {
                 0.08,
             );
         }
-        lapel(layer, &mirror, side);
+        lapel(layer, side);
     }
     // The hair's shadow on collar and neck.
     let shade = Plane::shade(area.part(-170, 120, 170, 270), |x, y| {
@@ -190,34 +190,40 @@ fn jacket(layer: &mut Layer) {
     layer.multiply(&shade, rgb(58, 40, 40), 0.9);
 }
 
-fn lapel(layer: &mut Layer, mirror: &dyn Fn(&[(f32, f32)]) -> Vec<(f32, f32)>, side: f32) {
+fn lapel(layer: &mut Layer, side: f32) {
     let area = layer.area;
     // Collar and lapel with a notch between them.
-    let revers = polygon(&mirror(&[
-        (72.0, 236.0),
-        (92.0, 262.0),
-        (126.0, 268.0),
-        (112.0, 286.0),
-        (92.0, 330.0),
-        (50.0, 396.0),
-        (16.0, 446.0),
-        (4.0, 446.0),
-        (16.0, 388.0),
-        (42.0, 326.0),
-        (62.0, 276.0),
-    ]));
-    let collar = smooth_closed(&mirror(&[
-        (61.0, 186.0),
-        (74.0, 190.0),
-        (90.0, 206.0),
-        (108.0, 232.0),
-        (119.0, 262.0),
-        (106.0, 263.0),
-        (93.0, 259.0),
-        (78.0, 242.0),
-        (69.0, 224.0),
-        (62.0, 202.0),
-    ]));
+    let revers = polygon(&on_side(
+        side,
+        &[
+            (72.0, 236.0),
+            (92.0, 262.0),
+            (126.0, 268.0),
+            (112.0, 286.0),
+            (92.0, 330.0),
+            (50.0, 396.0),
+            (16.0, 446.0),
+            (4.0, 446.0),
+            (16.0, 388.0),
+            (42.0, 326.0),
+            (62.0, 276.0),
+        ],
+    ));
+    let collar = smooth_closed(&on_side(
+        side,
+        &[
+            (61.0, 186.0),
+            (74.0, 190.0),
+            (90.0, 206.0),
+            (108.0, 232.0),
+            (119.0, 262.0),
+            (106.0, 263.0),
+            (93.0, 259.0),
+            (78.0, 242.0),
+            (69.0, 224.0),
+            (62.0, 202.0),
+        ],
+    ));
     for path in [revers, collar] {
         let cloth = Plane::fill(area, &path);
         layer.multiply(
@@ -240,6 +246,11 @@ fn weave(x: f32, y: f32, side: f32) -> Rgb {
     let light = 0.92 + lit * shoulder - 0.36 * round - 0.22 * step(300.0, 400.0, y);
     let rim = if side > 0.0 { 0.10 * step(212.0, 246.0, x) * shoulder } else { 0.0 };
     JACKET.map(|value| value * light + thread + rim)
+}
+
+/// Points given for the right side, on either side.
+fn on_side(side: f32, points: &[(f32, f32)]) -> Vec<(f32, f32)> {
+    points.iter().map(|&(x, y)| (x * side, y)).collect()
 }
 
 /// A path's coverage, moved.

@@ -59,13 +59,12 @@ fn ball(eye: &mut Layer, side: f32, look: Look, edges: &[[f32; 3]]) {
     let (width, height) = area.texels();
     let (cx, cy) = iris(side, look);
     for row in 0..height {
-        for column in 0..width {
+        for (column, &[upper, lower, _]) in edges.iter().enumerate() {
             let (x, v) = area.at(column, row);
             let u = x * side - EYE_X;
             if u.abs() > LID_X + 1.0 {
                 continue;
             }
-            let [upper, lower, _] = edges[column];
             let inside = step(upper - 0.5, upper + 0.5, v)
                 * step(lower + 0.5, lower - 0.5, v)
                 * step(LID_X + 0.6, LID_X - 0.6, u.abs());
@@ -129,10 +128,9 @@ fn folds(eye: &mut Layer, side: f32, look: Look, edges: &[[f32; 3]]) {
     let area = eye.area;
     let (width, height) = area.texels();
     for row in 0..height {
-        for column in 0..width {
+        for (column, &[upper, lower, open_upper]) in edges.iter().enumerate() {
             let (x, v) = area.at(column, row);
             let u = x * side - EYE_X;
-            let [upper, lower, open_upper] = edges[column];
             let texel = &mut eye.texels[row * width + column];
             // Crease: follows the open lid's arc, a little above it, and sinks with a closing lid.
             let t = u / LID_X;

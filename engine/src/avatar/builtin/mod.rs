@@ -116,3 +116,60 @@ fn face_box(landmarks: &[[f32; 2]; 68]) -> [f32; 4] {
     let (middle, half) = ((left + right) / 2.0, (bottom - top) / 2.0);
     [middle - half, top, middle + half, bottom]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How far the lids of the left eye stand apart, pixels.
+    fn opening(face: &FrameFace) -> f32 {
+        face.landmarks[41][1] - face.landmarks[37][1]
+    }
+
+    fn pixel(rgb: &[u8], [x, y]: [f32; 2]) -> [i32; 3] {
+        let at = (y as usize * WIDTH + x as usize) * 3;
+        [rgb[at], rgb[at + 1], rgb[at + 2]].map(i32::from)
+    }
+
+    #[test]
+    fn the_same_frame_is_the_same_bytes_whatever_came_before() {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let mut painter = Builtin::new();
+        let face = painter.render(7, &mut first);
+        painter.render(50, &mut second);
+        let again = painter.render(FRAME_COUNT + 7, &mut second);
+        assert_eq!(first.len(), WIDTH * HEIGHT * 3);
+        assert_eq!((first == second, face), (true, again));
+    }
+
+    #[test]
+    fn landmarks_lie_on_what_is_drawn_and_follow_the_motion() {
+        let (mut painter, mut rgb) = (Builtin::new(), Vec::new());
+        let mut noses = Vec::new();
+        for index in [0, 25, 49, 150] {
+            let face = painter.render(index, &mut rgb);
+            let points = face.landmarks;
+            assert!(points.iter().all(|&[x, y]| x > 0.0 && x < WIDTH as f32 && y > 0.0 && y < HEIGHT as f32));
+            // The lips are redder than the skin just outside their contour, above and below.
+            for (contour, inwards) in [(50, 3.0), (52, 3.0), (57, -4.0)] {
+                let [x, y] = points[contour];
+                let redness = |[r, g, _]: [i32; 3]| r - g;
+                let (lip, skin) = (pixel(&rgb, [x, y + inwards]), pixel(&rgb, [x, y - inwards]));
+                assert!(
+                    redness(lip) > redness(skin) + 10,
+                    "frame {index}, point {contour}: {lip:?} on {skin:?}"
+                );
+            }
+            noses.push(points[33][0]);
+        }
+        assert!(noses[1] - noses[3] > 4.0, "the head sways: {noses:?}");
+    }
+
+    #[test]
+    fn the_lids_landmarks_meet_in_a_blink() {
+        let (mut painter, mut rgb) = (Builtin::new(), Vec::new());
+        let (open, shut) = (painter.render(0, &mut rgb), painter.render(49, &mut rgb));
+        assert!(opening(&open) > 12.0, "{}", opening(&open));
+        assert!(opening(&shut) < 2.0, "{}", opening(&shut));
+    }
+}
