@@ -26,6 +26,8 @@ mod field;
 
 mod interior;
 
+mod texture;
+
 mod render;
 
 pub use corners::find_corners;

@@ -2,11 +2,12 @@
 //!
 //! In: a source [`Patch`], its [`MouthGeometry`] in patch pixels, a [`Pose`]. Out: RGB24 of the size of the patch.
 
-use super::columns::Columns;
+use super::columns::{Column, Columns};
 use super::field::{CELL, Field, Jaw, Node};
 use super::geometry::MouthGeometry;
 use super::interior::{Interior, Palette, blend};
-use super::smoothstep;
+use super::texture::Texture;
+use super::{mix, smoothstep};
 
 /// Borrowed RGB24 pixels, rows without padding, full-range sRGB.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +22,14 @@ impl<'a> Patch<'a> {
     pub fn new(data: &'a [u8], width: usize, height: usize) -> Option<Self> {
         let fits = width.checked_mul(height).and_then(|n| n.checked_mul(3)) == Some(data.len());
         (fits && width >= 2 && height >= 2).then_some(Self { data, width, height })
+    }
+
+    pub(super) fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    pub(super) fn size(&self) -> [usize; 2] {
+        [self.width, self.height]
     }
 
     /// The colour between pixels, bilinear; the border pixels go on outside.
@@ -75,11 +84,12 @@ impl Pose {
 pub struct Renderer {
     columns: Columns,
     field: Field,
+    texture: Texture,
 }
 
 impl Default for Renderer {
     fn default() -> Self {
-        Self { columns: Columns::new(), field: Field::default() }
+        Self { columns: Columns::new(), field: Field::default(), texture: Texture::default() }
     }
 }
 
@@ -116,19 +126,28 @@ impl Renderer {
         let roundness = (-pose.width).max(0.0) * pose.presence;
         let interior =
             Interior::new(palette, self.columns.gap, pose.teeth * pose.presence, roundness, mouth.width());
+        self.texture.load(source);
         let painter = Painter {
-            source,
+            size: source.size(),
+            texture: &self.texture,
             mouth,
             columns: &self.columns,
             interior,
             inverse: mouth.inverse(),
             width: mouth.width(),
+            lips_end: mouth.chin + jaw.drop().max(0.0) + 0.02,
         };
         for row in 0..source.height.div_ceil(CELL) {
             for column in 0..source.width.div_ceil(CELL) {
                 let nodes = self.field.cell(column, row);
-                if nodes.iter().any(|n| n.open > 0.0) {
-                    painter.cell(column * CELL, row * CELL, nodes, out);
+                let (left, top) = (column * CELL, row * CELL);
+                if nodes.iter().all(|n| n.open == 0.0) {
+                    continue;
+                }
+                if painter.is_skin(left, top) {
+                    painter.skin(left, top, nodes, out);
+                } else {
+                    painter.cell(left, top, nodes, out);
                 }
             }
         }
@@ -137,73 +156,109 @@ impl Renderer {
 }
 
 struct Painter<'a> {
-    source: Patch<'a>,
+    size: [usize; 2],
+    texture: &'a Texture,
     mouth: &'a MouthGeometry,
     columns: &'a Columns,
     interior: Interior<'a>,
     inverse: [f32; 4],
     /// Of the mouth, pixels.
     width: f32,
+    /// `v` below which the lips move nothing.
+    lips_end: f32,
 }
 
 impl Painter<'_> {
-    /// Paints the cell whose top left pixel is (`left`, `top`).
-    fn cell(&self, left: usize, top: usize, [a, b, c, d]: [Node; 4], out: &mut [u8]) {
-        for y in top..(top + CELL).min(self.source.height) {
+    /// Whether only the jaw and the corners of the mouth can move a cell, not the lips.
+    fn is_skin(&self, left: usize, top: usize) -> bool {
+        let end = CELL as f32;
+        let corners = [[0.0, 0.0], [end, 0.0], [0.0, end], [end, end]]
+            .map(|[x, y]| self.mouth.to_mouth([left as f32 + x, top as f32 + y]));
+        let all = |holds: fn(f32, f32) -> bool, axis: usize, than: f32| {
+            corners.iter().all(|c| holds(c[axis], than))
+        };
+        let (below, above): (fn(f32, f32) -> bool, fn(f32, f32) -> bool) = (|a, b| a < b, |a, b| a > b);
+        // Beyond the corners of the mouth, with what the mouth may widen.
+        all(below, 0, -0.64)
+            || all(above, 0, 0.64)
+            || all(below, 1, self.mouth.nose)
+            || all(above, 1, self.lips_end)
+    }
+
+    /// Paints a cell that only the jaw and the corners of the mouth move.
+    fn skin(&self, left: usize, top: usize, nodes: [Node; 4], out: &mut [u8]) {
+        let [width, height] = self.size;
+        let right = (left + CELL).min(width);
+        let [across, down] = [self.mouth.across, self.mouth.down];
+        let [a, b, c, d] =
+            nodes.map(|n| [n.aside * across[0] - n.jaw * down[0], n.aside * across[1] - n.jaw * down[1]]);
+        if [a, b, c, d].iter().flatten().all(|shift| shift.abs() < 0.02) {
+            return;
+        }
+        let between = |a: [f32; 2], b: [f32; 2], t: f32| [mix(a[0], b[0], t), mix(a[1], b[1], t)];
+        for y in top..(top + CELL).min(height) {
             let t = (y - top) as f32 / CELL as f32;
-            let (first, last) = (Node::between(a, c, t), Node::between(b, d, t));
-            let row = y * self.source.width;
-            for x in left..(left + CELL).min(self.source.width) {
-                let node = Node::between(first, last, (x - left) as f32 / CELL as f32);
-                if let Some(colour) = self.pixel(x as f32, y as f32, node) {
-                    let at = (row + x) * 3;
-                    for (o, value) in out[at..at + 3].iter_mut().zip(colour) {
-                        *o = (value + 0.5) as u8;
-                    }
-                }
+            let (first, last) = (between(a, c, t), between(b, d, t));
+            let pixels = out[(y * width + left) * 3..(y * width + right) * 3].chunks_exact_mut(3);
+            for (step, pixel) in pixels.enumerate() {
+                let [dx, dy] = between(first, last, step as f32 / CELL as f32);
+                pixel.copy_from_slice(&self.texture.sample((left + step) as f32 + dx, y as f32 + dy));
             }
         }
     }
 
-    /// The colour of a pixel, or `None` if it stays.
-    fn pixel(&self, x: f32, y: f32, node: Node) -> Option<[f32; 3]> {
+    /// Paints the cell whose top left pixel is (`left`, `top`).
+    fn cell(&self, left: usize, top: usize, [a, b, c, d]: [Node; 4], out: &mut [u8]) {
+        let [width, height] = self.size;
+        let right = (left + CELL).min(width);
+        for y in top..(top + CELL).min(height) {
+            let t = (y - top) as f32 / CELL as f32;
+            let (first, last) = (Node::between(a, c, t), Node::between(b, d, t));
+            let pixels = out[(y * width + left) * 3..(y * width + right) * 3].chunks_exact_mut(3);
+            for (step, pixel) in pixels.enumerate() {
+                let node = Node::between(first, last, step as f32 / CELL as f32);
+                self.pixel((left + step) as f32, y as f32, node, pixel);
+            }
+        }
+    }
+
+    /// Paints one pixel, or leaves it as it is.
+    #[inline]
+    fn pixel(&self, x: f32, y: f32, node: Node, pixel: &mut [u8]) {
         let [a, b, c, d] = self.inverse;
         let (px, py) = (x - self.mouth.origin[0], y - self.mouth.origin[1]);
         let (u, v) = (a * px + b * py + node.aside, c * px + d * py);
         let column = self.columns.at(u);
-        let (upper, lower) = (&column.upper, &column.lower);
-        let width = self.width;
-        // Positive between the lips. How much of the pixel's height lies there, with the dark line where lips meet.
-        let within = (v - upper.edge).min(lower.edge - v);
-        let (above, below) = ((v - upper.edge + column.line) * width, (lower.edge - v + column.line) * width);
-        let inside = (above.min(0.5) + below.min(0.5)).clamp(0.0, 1.0) * node.open;
-        let mut colour = [0.0; 3];
+        let (above, below) = (v - column.upper.edge, column.lower.edge - v);
+        // How much of the pixel's height lies between the lips, with the dark line where they meet.
+        let room = |distance: f32| ((distance + column.line) * self.width).min(0.5);
+        let inside = (room(above) + room(below)).clamp(0.0, 1.0) * node.open;
         if inside < 1.0 {
-            let shift = if 2.0 * v < upper.edge + lower.edge {
-                upper.shift((upper.edge - v).max(0.0))
-            } else {
-                lower.shift((v - lower.edge).max(0.0))
-            };
-            // Lip colour only: at the soft edge, what lies between the lips in the source is not let in.
-            let at = if within > 0.0 {
-                if 2.0 * v < upper.edge + lower.edge { upper.edge } else { lower.edge }
-            } else {
-                v
-            };
-            let down = node.jaw + shift * node.open;
-            if inside == 0.0 && down.abs() * width < 0.02 && node.aside.abs() * width < 0.02 {
-                return None;
+            let upper = above < below;
+            let beyond = if upper { -above } else { -below };
+            let shift = if upper { &column.upper } else { &column.lower }.shift(beyond.max(0.0));
+            // Lip colour only: at its soft edge, what lies between the lips in the source is not let in.
+            let kept = if upper { above.max(0.0) } else { -below.max(0.0) };
+            let down = node.jaw + shift * node.open + kept;
+            let [across, along] = [self.mouth.across, self.mouth.down];
+            let (dx, dy) =
+                (node.aside * across[0] - down * along[0], node.aside * across[1] - down * along[1]);
+            if inside == 0.0 && dx.abs() + dy.abs() < 0.02 {
+                return;
             }
-            colour = self.source_at(u, at - down);
+            pixel.copy_from_slice(&self.texture.sample(x + dx, y + dy));
         }
         if inside > 0.0 {
-            blend(&mut colour, self.between_lips(u, v, column), inside);
+            let between = self.between_lips(u, v, column);
+            for (value, between) in pixel.iter_mut().zip(between) {
+                let mixed = f32::from(*value) + (between - f32::from(*value)) * inside;
+                *value = (mixed + 0.5) as u8;
+            }
         }
-        Some(colour)
     }
 
     /// What is seen between the lips.
-    fn between_lips(&self, u: f32, v: f32, column: &super::columns::Column) -> [f32; 3] {
+    fn between_lips(&self, u: f32, v: f32, column: &Column) -> [f32; 3] {
         let (depth, above) = ((v - column.upper.edge).max(0.0), (column.lower.edge - v).max(0.0));
         let gap = column.lower.edge - column.upper.edge;
         let mut colour = self.interior.colour(u, depth, above);
@@ -216,13 +271,9 @@ impl Painter<'_> {
             // that closes.
             let texture = smoothstep(0.06, 0.12, column.own_gap).max(1.0 - smoothstep(0.005, 0.05, extra));
             let left = smoothstep(0.0, 0.5, gap / column.own_gap);
-            blend(&mut colour, self.source_at(u, column.own_top + depth), end * texture * left);
+            let [x, y] = self.mouth.to_pixels([u, column.own_top + depth]);
+            blend(&mut colour, self.texture.sample(x, y).map(f32::from), end * texture * left);
         }
         colour
-    }
-
-    fn source_at(&self, u: f32, v: f32) -> [f32; 3] {
-        let [x, y] = self.mouth.to_pixels([u, v]);
-        self.source.sample(x, y)
     }
 }
