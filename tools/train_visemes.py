@@ -24,8 +24,8 @@ ASSETS = ROOT / "backends" / "demo" / "assets"
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=150, help="speech to synthesise for training")
-    parser.add_argument("--steps", type=int, default=12_000, help="training steps")
+    parser.add_argument("--minutes", type=float, default=160, help="speech to synthesise for training")
+    parser.add_argument("--steps", type=int, default=5_000, help="training steps")
     parser.add_argument("--cache", type=Path, default=Path("data/visemes"), help="folder for synthesised features")
     parser.add_argument("--out", type=Path, default=ASSETS / "visemes.bin")
     parser.add_argument("--golden", type=Path, default=ASSETS / "visemes.golden.bin")

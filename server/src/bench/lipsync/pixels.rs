@@ -253,21 +253,20 @@ fn corner(picture: &Canvas<'_>, rest: &Canvas<'_>, frame: &MouthFrame, x: f64) -
         .flat_map(|j| (0..side).map(move |i| (i, j)))
         .map(|(i, j)| read(picture, i - half - reach, j - half - lift))
         .collect();
-    let template: Vec<f64> = (-half..=half)
-        .flat_map(|j| (-half..=half).map(move |i| (i, j)))
-        .map(|(i, j)| read(rest, i, j))
+    // Some 17 by 17 points of the texture are enough.
+    let stride = (half / 8).max(1) as usize;
+    let points: Vec<(i64, i64)> = (-half..=half)
+        .step_by(stride)
+        .flat_map(|j| (-half..=half).step_by(stride).map(move |i| (i, j)))
         .collect();
-    let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / template.len() as f64;
-    let template_mean = mean(&mut template.iter().copied());
-    let across = 2 * half + 1;
+    let template: Vec<f64> = points.iter().map(|&(i, j)| read(rest, i, j)).collect();
+    let count = points.len() as f64;
+    let template_mean = template.iter().sum::<f64>() / count;
     let cost = |dx: i64, dy: i64| {
-        let at = |n: i64| {
-            let (i, j) = (n % across + reach + dx, n / across + lift + dy);
-            seen[(j * side + i) as usize]
-        };
-        let count = across * across;
-        let seen_mean = mean(&mut (0..count).map(at));
-        (0..count).map(|n| (at(n) - seen_mean - template[n as usize] + template_mean).powi(2)).sum::<f64>()
+        let at = |(i, j): (i64, i64)| seen[((j + dy + half + lift) * side + i + dx + half + reach) as usize];
+        let seen_mean = points.iter().map(|&point| at(point)).sum::<f64>() / count;
+        let pairs = points.iter().zip(&template);
+        pairs.map(|(&point, t)| (at(point) - seen_mean - t + template_mean).powi(2)).sum::<f64>()
     };
     // The smallest move wins a tie: a flat texture has not moved.
     let mut best = (cost(0, 0), 0, 0);
