@@ -8,7 +8,7 @@ mod layout;
 mod tables;
 
 pub use codes::*;
-pub use layout::{Field, Layout, StructLayout, dump, fingerprint};
+pub use layout::{Field, Layout, StructLayout, dump, fingerprint, structs};
 pub use tables::*;
 
 /// Spells "LPCS" in memory: the first word of every descriptor.

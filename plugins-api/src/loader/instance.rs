@@ -130,7 +130,7 @@ impl Instance {
 
     /// Loads a blob; its bytes are only needed during the call.
     pub fn load_avatar(&self, blob: &[u8]) -> Result<Avatar, Error> {
-        let _one_at_a_time = self.inner.control();
+        let one_at_a_time = self.inner.control();
         let bytes = abi::Bytes { ptr: blob.as_ptr(), len: blob.len() as u64 };
         let mut handle = std::ptr::null_mut();
         call("load_avatar", self.inner.table().load_avatar, |load, status| {
@@ -138,7 +138,8 @@ impl Instance {
             unsafe { load(self.inner.handle, bytes, &mut handle, status) }
         })?;
         let handle = made("load_avatar", handle)?;
-        // From here on dropping unloads it.
+        drop(one_at_a_time);
+        // From here on dropping unloads it, which takes its own turn.
         let mut loaded = AvatarInner { instance: self.inner.clone(), handle, info: EMPTY_INFO };
         loaded.info = loaded.read_info()?;
         Ok(Avatar { inner: Arc::new(loaded) })

@@ -1,5 +1,6 @@
 //! Opens a plugin through either door and checks its descriptor.
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,25 +94,23 @@ fn descriptor_of(path: &Path) -> Result<*const abi::Plugin, Refusal> {
     // SAFETY: running a library's initialisers is what opening a plugin means; the operator named it.
     let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
         .map_err(|error| Refusal::Linker(chain(&error)))?;
+    // Never closed, even when it is refused: its code has run, and may have threads and destructors waiting.
+    let library = ManuallyDrop::new(library);
     match lib_header_from_path(&path) {
         Ok(header) => {
             let root = header
                 .init_root_module::<RootRef>()
                 .map_err(|error| Refusal::Root(last_line(&error.to_string())))?;
-            std::mem::forget(library);
             Ok(root.plugin()(abi::API_MAJOR, abi::API_MINOR).cast())
         }
-        Err(LibraryError::GetSymbolError { .. }) => c_entry(library),
+        Err(LibraryError::GetSymbolError { .. }) => c_entry(&library),
         Err(error) => Err(Refusal::Root(last_line(&error.to_string()))),
     }
 }
 
-fn c_entry(library: Library) -> Result<*const abi::Plugin, Refusal> {
+fn c_entry(library: &Library) -> Result<*const abi::Plugin, Refusal> {
     // SAFETY: the contract fixes the type of the symbol of this name.
     let entry = unsafe { library.get::<abi::EntryFn>(abi::ENTRY_SYMBOL) }.map_err(|_| Refusal::NoEntry)?;
-    let entry = *entry;
-    // Never closed: its code may have threads and destructors waiting.
-    std::mem::forget(library);
     // SAFETY: the contract lets the entry be called at any time, from any thread.
     Ok(unsafe { entry(abi::API_MAJOR, abi::API_MINOR) })
 }

@@ -1,0 +1,27 @@
+//! Compiles the C plugin in variants.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The strict compilers of the contract: C11 and C++17.
+pub(crate) const COMPILERS: [&[&str]; 2] = [&["cc", "-std=c11"], &["c++", "-std=c++17", "-xc++"]];
+
+/// Compiles `tests/data/minimal.c` into `folder` with macros like `-DVARIANT_MINOR=8`.
+pub(crate) fn compile(folder: &Path, compiler: &[&str], macros: &[&str]) -> PathBuf {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let library = folder.join("libminimal_c.so");
+    let output = Command::new(compiler[0])
+        .args(&compiler[1..])
+        .args(["-O1", "-shared", "-fPIC", "-fvisibility=hidden"])
+        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
+        .arg(data.join("include"))
+        .args(macros)
+        .arg(data.join("tests/data/minimal.c"))
+        .arg("-o")
+        .arg(&library)
+        .output()
+        .expect("a C compiler is part of the build tools");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    library
+}
