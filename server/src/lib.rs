@@ -18,4 +18,6 @@ pub mod live;
 
 pub mod webrtc;
 
+pub mod bench;
+
 pub mod cli;
