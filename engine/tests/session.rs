@@ -44,14 +44,15 @@ fn code(unit: &Unit) -> Option<u64> {
 #[test]
 fn offline_every_frame_of_speech_is_drawn_for_its_own_number() {
     let mut frames = Vec::new();
-    let samples = offline::render(common::stage("barcode"), FrameRate::FPS_25, &mut speech(&tone(100)), |unit| {
-        assert_eq!(unit.kind, UnitKind::Speech);
-        assert_eq!(unit.pcm_48k.len(), 1_920);
-        assert_eq!(common::avatar_frame_of(unit.picture.as_view()), unit.avatar_frame);
-        frames.push((unit.frame, code(&unit)));
-        Ok::<(), std::convert::Infallible>(())
-    })
-    .unwrap();
+    let samples =
+        offline::render(common::stage("barcode"), FrameRate::FPS_25, &mut speech(&tone(100)), |unit| {
+            assert_eq!(unit.kind, UnitKind::Speech);
+            assert_eq!(unit.pcm_48k.len(), 1_920);
+            assert_eq!(common::avatar_frame_of(unit.picture.as_view()), unit.avatar_frame);
+            frames.push((unit.frame, code(&unit)));
+            Ok::<(), std::convert::Infallible>(())
+        })
+        .unwrap();
     assert_eq!(samples, 192_000);
     assert_eq!(frames, (0..100).map(|frame| (frame, Some(frame))).collect::<Vec<_>>());
 }
@@ -124,7 +125,8 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
         }
     }
     assert!(steps.windows(2).all(|pair| (pair[1] - pair[0]).abs() == 1), "{steps:?}");
-    let heard: usize = seen.iter().flat_map(|unit| &unit.pcm_48k).filter(|sample| sample.abs() > 0.01).count();
+    let heard: usize =
+        seen.iter().flat_map(|unit| &unit.pcm_48k).filter(|sample| sample.abs() > 0.01).count();
     assert!(heard > 25 * 1_920 * 9 / 10, "{heard} samples of the tone were heard");
 }
 

@@ -47,7 +47,10 @@ impl Batcher {
     pub fn take_expired(&mut self, now: Instant, sequential: bool) -> Vec<Ticket> {
         let late = |ticket: &Ticket| ticket.request.deadline.is_some_and(|deadline| deadline <= now);
         if sequential {
-            self.waiting.iter_mut().filter(|ticket| late(ticket)).for_each(|t| t.request.flags.discard_ok = true);
+            self.waiting
+                .iter_mut()
+                .filter(|ticket| late(ticket))
+                .for_each(|t| t.request.flags.discard_ok = true);
             return Vec::new();
         }
         let (expired, kept) = self.waiting.drain(..).partition(late);

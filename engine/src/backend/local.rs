@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::worker::{self, Call};
 use super::{
-    AvatarInfo, AvatarSource, BackendError, FrameMask, FrameReply, FrameRequest, Idle, Instance, LoadedAvatar,
-    Outcome, Rest, SessionParams, SessionPort,
+    AvatarInfo, AvatarSource, BackendError, FrameMask, FrameReply, FrameRequest, Idle, Instance,
+    LoadedAvatar, Outcome, Rest, SessionParams, SessionPort,
 };
 use crate::avatar::Job;
 use crate::time::FrameRate;
@@ -58,7 +58,13 @@ impl LocalInstance {
         let instance = plugin.create(services, config, &JobProgress { job: &job, backend: name })?;
         let batch_p99 = Arc::new(AtomicU64::new(0));
         let calls = worker::spawn(name, instance.clone(), batch_p99.clone())?;
-        Ok(Arc::new(Self { name: name.to_owned(), instance, calls, batch_p99, next_session: AtomicU64::new(0) }))
+        Ok(Arc::new(Self {
+            name: name.to_owned(),
+            instance,
+            calls,
+            batch_p99,
+            next_session: AtomicU64::new(0),
+        }))
     }
 
     fn call_failed(&self, call: &'static str) -> impl Fn(Error) -> BackendError {
@@ -134,7 +140,8 @@ impl Instance for LocalInstance {
         params: SessionParams,
         replies: Sender<FrameReply>,
     ) -> Result<Box<dyn SessionPort>, BackendError> {
-        let gone = || BackendError::NotReady { backend: self.name.clone(), reason: "its thread has ended".into() };
+        let gone =
+            || BackendError::NotReady { backend: self.name.clone(), reason: "its thread has ended".into() };
         let avatar = avatar.as_any().downcast_ref::<LocalAvatar>().ok_or_else(|| BackendError::Contract {
             backend: self.name.clone(),
             call: "open_session",

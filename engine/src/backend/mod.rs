@@ -6,8 +6,8 @@
 
 mod instance;
 pub use instance::{
-    AvatarInfo, AvatarSource, BackendError, Idle, Instance, LoadedAvatar, RequestFlags, Rest,
-    SessionParams, SessionPort,
+    AvatarInfo, AvatarSource, BackendError, Idle, Instance, LoadedAvatar, RequestFlags, Rest, SessionParams,
+    SessionPort,
 };
 
 mod patch;

@@ -71,7 +71,8 @@ impl Backends {
     /// Begins to open all of them, in parallel; returns at once. The order is the order of preference.
     pub fn open(specs: Vec<BackendSpec>, last_resort: Arc<dyn Instance>) -> Arc<Self> {
         let since = Instant::now();
-        let slots = specs.iter().cloned().map(|spec| Slot { spec, state: BackendState::Opening { since } }).collect();
+        let slots =
+            specs.iter().cloned().map(|spec| Slot { spec, state: BackendState::Opening { since } }).collect();
         let backends = Arc::new(Self { slots: Mutex::new(slots), changed: Condvar::new(), last_resort });
         for (index, spec) in specs.into_iter().enumerate() {
             backends.spawn_open(index, spec);
@@ -117,7 +118,9 @@ impl Backends {
                 BackendState::Opening { since } if since.elapsed() > slot.spec.init_timeout => {
                     ("late", format!("still loading after {:.0} s", since.elapsed().as_secs_f64()))
                 }
-                BackendState::Opening { since } => ("opening", format!("since {:.1} s", since.elapsed().as_secs_f64())),
+                BackendState::Opening { since } => {
+                    ("opening", format!("since {:.1} s", since.elapsed().as_secs_f64()))
+                }
                 BackendState::Ready(instance) => ("ready", instance.summary()),
                 BackendState::Failed { reason } => ("failed", reason.clone()),
             };
@@ -158,7 +161,10 @@ impl Backends {
                 backends.changed.notify_all();
             }
         };
-        thread::Builder::new().name("open backend".into()).spawn(open).expect("the system can start a thread");
+        thread::Builder::new()
+            .name("open backend".into())
+            .spawn(open)
+            .expect("the system can start a thread");
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {

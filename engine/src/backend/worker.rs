@@ -191,7 +191,12 @@ impl Worker {
             match answer {
                 Ok((outcome, at_rest, used)) => self.answer(ticket, outcome, at_rest, used),
                 Err(error) => {
-                    self.answer(ticket, Outcome::Failed(error.to_string()), false, ticket.request.avatar_frame);
+                    self.answer(
+                        ticket,
+                        Outcome::Failed(error.to_string()),
+                        false,
+                        ticket.request.avatar_frame,
+                    );
                 }
             }
             if let Some(seat) = self.seats.get_mut(&ticket.session) {
@@ -235,7 +240,12 @@ impl Worker {
                     Outcome::AvatarFrame
                 } else {
                     let pixels = result.picture(request.slot).to_vec();
-                    Outcome::Patch(Patch { rect: result.rect, format: result.format, alpha: result.alpha, pixels })
+                    Outcome::Patch(Patch {
+                        rect: result.rect,
+                        format: result.format,
+                        alpha: result.alpha,
+                        pixels,
+                    })
                 };
                 Ok((outcome, result.at_rest, result.avatar_frame_used))
             })

@@ -82,7 +82,11 @@ impl LiveSession {
     ///
     /// # Errors
     /// When the stage cannot be opened.
-    pub fn open(name: &str, stage: Stage, config: LiveConfig) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
+    pub fn open(
+        name: &str,
+        stage: Stage,
+        config: LiveConfig,
+    ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
         let performance = Performance::open(stage, config.fps)?;
         let (commands, inbox) = unbounded();
         let (units, outlet) = bounded(UNITS_AHEAD);

@@ -66,7 +66,8 @@ pub fn render<E>(
         }
         while performance.planned_frames() > 0 {
             while !performance.is_ready() {
-                let reply = performance.replies().recv().map_err(|_| RenderError::BackendGone { frame: given })?;
+                let reply =
+                    performance.replies().recv().map_err(|_| RenderError::BackendGone { frame: given })?;
                 performance.accept(reply);
             }
             if let Some(unit) = performance.give() {

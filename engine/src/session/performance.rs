@@ -13,7 +13,8 @@ use lipcast_codecs::SizeError;
 use super::timeline::Ask;
 use super::{Canvas, Picture, SpeechQueue, Timeline, TimelineConfig, Unit, UnitKind};
 use crate::backend::{
-    BackendError, FrameReply, FrameRequest, Instance, LoadedAvatar, Outcome, Patch, SessionParams, SessionPort,
+    BackendError, FrameReply, FrameRequest, Instance, LoadedAvatar, Outcome, Patch, SessionParams,
+    SessionPort,
 };
 use crate::compose::{Composer, PicturePool};
 use crate::time::FrameRate;
@@ -170,7 +171,8 @@ impl Performance {
         if reply.epoch != self.epoch {
             return;
         }
-        let waiting = self.planned.iter_mut().find(|planned| planned.asked.is_some_and(|(seq, _)| seq == reply.seq));
+        let waiting =
+            self.planned.iter_mut().find(|planned| planned.asked.is_some_and(|(seq, _)| seq == reply.seq));
         if let Some(planned) = waiting {
             self.timeline.note_reply(planned.frame, planned.playback, planned.index as u32, &reply);
             planned.reply = Some(reply);

@@ -59,9 +59,15 @@ pub struct Ask {
 enum State {
     Idle,
     /// Audio is pushed up to `pushed`; `end` is known once nothing else is queued.
-    Speaking { start: u64, pushed: u64, end: Option<u64> },
+    Speaking {
+        start: u64,
+        pushed: u64,
+        end: Option<u64>,
+    },
     /// The speech is over, the mouth on its way to rest since frame `since`.
-    Settling { since: u64 },
+    Settling {
+        since: u64,
+    },
 }
 
 /// The state machine.
@@ -128,7 +134,8 @@ impl Timeline {
             self.state = State::Speaking { start, pushed, end };
             speaking = true;
         }
-        let samples = self.config.fps.first_sample(frame + 1, 48_000) - self.config.fps.first_sample(frame, 48_000);
+        let samples =
+            self.config.fps.first_sample(frame + 1, 48_000) - self.config.fps.first_sample(frame, 48_000);
         let pcm_48k = if speaking { speech.take_48k(samples as usize) } else { vec![0.0; samples as usize] };
         let ask = self.ask(frame, first);
         let playback = self.playback;
@@ -191,7 +198,9 @@ impl Timeline {
             (_, Rest::Backend) => 255,
             (_, Rest::HostBlend) if self.config.idle == Idle::Backend => 255,
             (State::Speaking { start, .. }, Rest::HostBlend) => ramp(frame - start + 1),
-            (State::Settling { since }, Rest::HostBlend) => ramp(Self::BLEND_FRAMES.saturating_sub(frame - since + 1)),
+            (State::Settling { since }, Rest::HostBlend) => {
+                ramp(Self::BLEND_FRAMES.saturating_sub(frame - since + 1))
+            }
         };
         Some(Ask { flags, opacity })
     }

@@ -44,7 +44,9 @@ fn surface(normal: [f32; 3], shadow: f32, cavity: f32, height: f32) -> Light {
     let wrap = [0.42, 0.27, 0.21];
     let key = [1.0, 0.955, 0.90];
     let fill = [1.0, 0.95, 0.92];
-    let around = [1.16, 0.97, 0.91];
+    let around = [1.20, 0.96, 0.89];
+    // What blouse and chest throw back from below.
+    let bounce = [0.26, 0.185, 0.15];
     let facing = dot(normal, unit(KEY));
     let aside = dot(normal, unit(FILL)).max(0.0);
     let above = 0.5 - 0.5 * normal[1];
@@ -54,7 +56,8 @@ fn surface(normal: [f32; 3], shadow: f32, cavity: f32, height: f32) -> Light {
         let soft_shadow = shadow.powf([0.62, 1.0, 1.15][c]);
         let ambient = 0.225 + 0.12 * above;
         diffuse[c] = 0.86 * key[c] * lit * soft_shadow
-            + (0.20 * fill[c] * aside + ambient * around[c]) * cavity.powf([0.75, 1.1, 1.25][c]);
+            + (0.20 * fill[c] * aside + ambient * around[c] + bounce[c] * normal[1].max(0.0))
+                * cavity.powf([0.75, 1.1, 1.25][c]);
     }
     let half = unit([KEY[0], KEY[1], KEY[2] + 1.0]);
     let gloss = dot(normal, half).max(0.0).powf(26.0) * shadow;

@@ -108,11 +108,11 @@ fn features(x: f32, y: f32) -> f32 {
     let temple = -3.5 * bell(a - 88.0, y + 38.0, 16.0, 34.0);
     // Nose: a ridge that rises from between the brows to the tip, then turns under.
     let rise = step(-34.0, 56.0, y);
-    let height = 27.0 * rise * rise.sqrt() * step(71.0, 57.0, y) + 2.0 * bell(x, y + 6.0, 9.0, 14.0);
+    let height = 27.0 * rise * rise.sqrt() * step(72.5, 55.0, y) + 2.0 * bell(x, y + 6.0, 9.0, 14.0);
     let width = mix(8.5, 10.5, step(0.0, 50.0, y));
     let ridge = height * (-0.5 * (x / width).powi(2)).exp();
-    let tip = 5.0 * bell(x, y - 55.5, 8.5, 7.0);
-    let wings = 9.5 * bell(a - 15.0, y - 59.0, 5.2, 5.6) - 2.5 * bell(a - 22.5, y - 58.0, 3.0, 7.0);
+    let tip = 6.0 * bell(x, y - 55.0, 7.6, 7.4);
+    let wings = 8.0 * bell(a - 15.2, y - 59.8, 5.0, 5.2) - 2.5 * bell(a - 22.5, y - 58.0, 3.0, 7.0);
     // Mouth: the muzzle, the groove under the nose, the rolls of the lips, the dent below.
     let muzzle = 7.5 * bell(x, y - 96.0, 32.0, 24.0);
     let groove = -1.6 * bell(x, y - 79.0, 3.4, 7.0) + 0.9 * bell(a - 6.5, y - 80.0, 2.6, 7.0);
