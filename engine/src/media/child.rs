@@ -359,3 +359,63 @@ fn last_lines(source: impl Read) -> VecDeque<String> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limits: ChildLimits) -> Child {
+        Child::start("sh", &["-c".into(), script.into()], Path::new("/secret/face.mp4"), limits).unwrap()
+    }
+
+    fn short() -> ChildLimits {
+        ChildLimits { stall: Duration::from_millis(300), ..ChildLimits::default() }
+    }
+
+    #[test]
+    fn a_missing_program_says_what_to_install() {
+        let error = Child::start("no-such-ffmpeg", &[], Path::new("a"), ChildLimits::default()).unwrap_err();
+        assert!(error.to_string().contains("apt-get install ffmpeg"), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_gives_nothing_is_stopped() {
+        let mut child = shell("exec sleep 600", short());
+        assert!(matches!(child.read(&mut [0]), Err(ChildError::Stalled { .. })));
+        // Closing its output is no way out.
+        let mut child = shell("exec >&-; exec sleep 600", short());
+        assert_eq!(child.read(&mut [0]).unwrap(), 0);
+        assert!(matches!(child.finish(), Err(ChildError::Stalled { .. })));
+    }
+
+    #[test]
+    fn a_slow_owner_is_not_held_against_the_child() {
+        let mut child = shell("printf ab; sleep 0.05; printf c", short());
+        let mut bytes = [0; 2];
+        child.read(&mut bytes).unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(child.read_all(8).unwrap(), b"c");
+        child.finish().unwrap();
+    }
+
+    #[test]
+    fn processor_time_and_written_files_are_limited() {
+        let limits = ChildLimits { processor: 1, ..ChildLimits::default() };
+        let mut child = shell("while :; do :; done", limits);
+        assert_eq!(child.read(&mut [0]).unwrap(), 0);
+        assert!(matches!(child.finish(), Err(ChildError::TooMuchWork { seconds: 1, .. })));
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("written");
+        let script = format!("sleep 0.3; exec head -c 100 /dev/zero > '{}'", target.display());
+        assert!(shell(&script, ChildLimits::default()).finish().is_err());
+        assert_eq!(std::fs::metadata(target).map_or(0, |data| data.len()), 0);
+    }
+
+    #[test]
+    fn its_last_words_name_the_file_but_not_the_folder() {
+        let script = "echo one >&2; echo two >&2; echo '[mov @ 0x5f] no moov' >&2; \
+                      echo 'file:/secret/face.mp4: bad' >&2; exit 3";
+        let error = shell(script, ChildLimits::default()).finish().unwrap_err();
+        assert_eq!(error.to_string(), "sh failed: two; no moov; face.mp4: bad");
+    }
+}

@@ -135,6 +135,6 @@ mod tests {
     fn numbers_in_names_count_as_numbers() {
         let mut names = ["f10.png", "f9.png", "f2b.png", "f2a.png", "a.png", "f02.png", "f.png"];
         names.sort_by(|a, b| natural(a, b));
-        assert_eq!(names, ["a.png", "f.png", "f02.png", "f2a.png", "f2b.png", "f9.png", "f10.png"]);
+        assert_eq!(names, ["a.png", "f02.png", "f2a.png", "f2b.png", "f9.png", "f10.png", "f.png"]);
     }
 }
