@@ -1,22 +1,19 @@
 """Trains the demo backend's network from speech to mouth, and writes its weights.
 
     python3 -m venv .venv && .venv/bin/pip install -r tools/train_visemes.requirements.txt
-    .venv/bin/python tools/train_visemes.py            # some 30 minutes on two cores
+    .venv/bin/python tools/train_visemes.py            # some ten minutes on two idle cores
     .venv/bin/python tools/train_visemes.py --score    # only scores the weights that are there
 
 Needs flite and espeak-ng from the system's packages. The speech is synthesised here from sentences made here, so the
 weights hold nothing of anybody else's recordings beyond what those programs' voices are made of, and are under the
 project's licence. One voice (rms) is never trained on; the printed score is its.
-Seeded: the same packages on the same processor give the same weights.
+Seeded: the same packages on the same processor give the same weights, but for rounding.
 """
 
 import argparse
-import os
 from pathlib import Path
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
-
-from visemes import corpus, network, score  # noqa: E402
+from visemes import corpus, network, score
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "backends" / "demo" / "assets"
