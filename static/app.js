@@ -9,7 +9,12 @@ const TOKEN = "lipcast-token";
 
 const api = new LipcastApi({ token: rememberedToken() });
 const stage = new Stage();
-const faces = new Faces(api, { onChoose: (face) => stage.poster(face.image) });
+const faces = new Faces(api, {
+  onChoose(face) {
+    stage.poster(face.image);
+    nameAgain();
+  },
+});
 const voices = new Voices(api);
 
 /** The performance on the stage. */
@@ -72,20 +77,34 @@ async function present(what, before) {
   const next = new LipcastClient({ api });
   client = next;
   next.addEventListener("state", ({ detail }) => {
-    if (client === next) stage.state(detail.state);
+    // While there is another to fall back on, a failure is not the end of the show.
+    if (client === next && !(before && detail.state === "failed")) stage.state(detail.state);
   });
   next.addEventListener("stats", ({ detail }) => client === next && stage.stats(detail));
-  next.addEventListener("error", ({ detail }) => client === next && !(detail.error.status === 503 && before) && stage.complain(detail.error));
+  next.addEventListener("error", ({ detail }) => client === next && !before && stage.complain(detail.error));
   try {
     await next.start(what);
   } catch (error) {
-    if (before && client === next) client = before;
+    if (before && client === next) {
+      client = before;
+      stage.state(before.state);
+    }
     throw error;
   }
-  if (next.session) stage.backend(next.session.backend, next.session.mode);
-  if (next.state === "stopped") return;
+  if (next.state === "stopped") return before?.stop();
+  stage.backend(next.session.backend, next.session.mode);
+  nameAgain();
   await stage.show(next.stream);
-  await before?.stop();
+  const former = before;
+  before = null;
+  await former?.stop();
+}
+
+/** What the button does next: the same again, or somebody else. */
+function nameAgain() {
+  const shown = client?.session?.avatar_id;
+  const wanted = faces.chosen?.id;
+  stage.again(shown && wanted && wanted !== shown ? `Switch to ${wanted}` : "Speak again");
 }
 
 function rememberedToken() {

@@ -101,6 +101,11 @@ export class Stage {
     }
   }
 
+  /** Names the button that goes on. */
+  again(label) {
+    element("again").textContent = label;
+  }
+
   /** Names the backend; `mode` is "model", "demo" or unknown. */
   backend(name, mode) {
     const meaning = {
