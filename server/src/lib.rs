@@ -14,6 +14,8 @@ pub mod app;
 
 mod routes;
 
+pub mod studio;
+
 pub mod live;
 
 pub mod webrtc;

@@ -170,6 +170,8 @@ pub struct BackendReport {
 pub enum BackendState {
     /// It loads.
     Opening,
+    /// It still loads, after its `init_timeout`; it joins when it is ready.
+    Late,
     /// It serves.
     Ready,
     /// It cannot; `detail` says why.

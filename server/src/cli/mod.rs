@@ -2,9 +2,12 @@
 //!
 //! Every command works from the folder of a `config.toml`, or of none, without further arguments.
 
+mod avatar;
 mod config;
-//SLICE mod serve;
-//SLICE mod telemetry;
+mod progress;
+mod render;
+mod serve;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +31,12 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the page and the APIs (what `lipcast` alone does).
-    //SLICE Serve(serve::Arguments),
+    Serve(serve::Arguments),
+    /// Render an avatar saying a speech file to an mp4.
+    Render(render::Arguments),
+    /// Prepare, list, show and delete avatars.
+    #[command(subcommand)]
+    Avatar(avatar::Command),
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
@@ -67,9 +75,10 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let settings = arguments.config.as_deref();
     let outcome = match arguments.command {
-        None => Ok(()), //SLICE2
-        //SLICE None => serve::run(settings, serve::Arguments::default()),
-        //SLICE Some(Command::Serve(own)) => serve::run(settings, own),
+        None => serve::run(settings, serve::Arguments::default()),
+        Some(Command::Serve(own)) => serve::run(settings, own),
+        Some(Command::Render(own)) => render::run(settings, own),
+        Some(Command::Avatar(command)) => avatar::run(settings, command),
         Some(Command::Config(command)) => config::run(settings, command),
     };
     match outcome {
@@ -84,4 +93,8 @@ pub fn run() -> ExitCode {
 /// The settings that a command works with.
 fn load(path: Option<&std::path::Path>) -> Result<Config, CliError> {
     Ok(Config::load(path)?)
+}
+
+fn failed(error: impl std::fmt::Display) -> CliError {
+    CliError::Failed(error.to_string())
 }

@@ -125,14 +125,16 @@ async fn open_backends(
     handle: Handle<SocketAddr>,
     missing: Arc<Mutex<Option<String>>>,
 ) {
-    let backends = studio.initialize().await;
+    let backends = studio.settled().await;
     let is_missing = |backend: &&BackendReport| backend.required && backend.state != BackendState::Ready;
     if let Some(backend) = backends.iter().find(is_missing) {
         let reason = format!("required backend {} did not come up: {}", backend.name, backend.detail);
         *missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         studio.shut_down().await;
         handle.shutdown();
+        return;
     }
+    studio.warm_up().await;
 }
 
 /// First signal: no new connections, sessions end, running requests get `drain`. Second: at once.

@@ -110,15 +110,28 @@ impl ServerConfig {
         server
     }
 
+    /// The same settings on another address.
+    ///
+    /// # Errors
+    /// Says why, when others could reach it and no token is set.
+    pub fn bound_to(self, bind: SocketAddr) -> Result<Self, String> {
+        let server = Self { bind, ..self };
+        match server.exposure() {
+            Some(problem) => Err(format!("--bind: {problem}\n    help: {EXPOSURE_HELP}")),
+            None => Ok(server),
+        }
+    }
+
     /// Refuses to be reachable by others without anybody having said who may call.
     pub(super) fn check_exposure(&self, reader: &Reader<'_>) {
-        if !self.bind.ip().is_loopback() && self.tokens.is_empty() && !self.open {
-            let message =
-                format!("{} can be reached from other machines, and no token is set", self.bind.ip());
-            let help = "set server.tokens = [\"…\"] (16 characters or more), \
-                        or server.open = true to serve everybody, or bind 127.0.0.1";
-            reader.complain("server.bind", Complaint::new(message).help(help));
+        if let Some(problem) = self.exposure() {
+            reader.complain("server.bind", Complaint::new(problem).help(EXPOSURE_HELP));
         }
+    }
+
+    fn exposure(&self) -> Option<String> {
+        let exposed = !self.bind.ip().is_loopback() && self.tokens.is_empty() && !self.open;
+        exposed.then(|| format!("{} can be reached from other machines, and no token is set", self.bind.ip()))
     }
 }
 

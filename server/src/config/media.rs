@@ -18,8 +18,8 @@ pub struct MediaConfig {
     pub roots: Vec<RootConfig>,
     /// Longest speech file.
     pub max_speech: Duration,
-    /// How much of an avatar's source video is used.
-    pub max_video: Duration,
+    /// How many frames of an avatar's source video are used.
+    pub max_frames: usize,
     /// dlib's 68-point predictor.
     pub landmarks: PathBuf,
 }
@@ -63,7 +63,7 @@ impl MediaConfig {
             data_dir: section.read("data_dir", base.join("data"), |item| path(item, base)),
             roots: section.read("roots", Vec::new(), list(|item| root(item, base))),
             max_speech: section.read("max_speech", seconds(7_200), duration(seconds(1)..=seconds(86_400))),
-            max_video: section.read("max_video", seconds(60), duration(seconds(1)..=seconds(3_600))),
+            max_frames: section.read("max_frames", 1_500, integer(1..=100_000)),
             landmarks: section.read(
                 "landmarks",
                 PathBuf::from("/usr/share/dlib/shape_predictor_68_face_landmarks.dat"),

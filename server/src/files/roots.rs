@@ -7,11 +7,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 use super::listing::speech_below;
 use crate::config::MediaConfig;
@@ -39,9 +41,11 @@ pub struct OpenedMedia {
 
 #[derive(Debug)]
 struct Inner {
-    /// Held open: `path` names it through this process.
+    /// Held open: the link leads to it through this process.
     _file: OwnedFd,
-    path: PathBuf,
+    /// A folder of our own with one link in it, which has the file's name; removed when dropped.
+    _folder: TempDir,
+    link: PathBuf,
     name: String,
     is_folder: bool,
 }
@@ -65,9 +69,14 @@ pub enum PathError {
 
 impl OpenedMedia {
     /// A path to open it by, from this process and from its children, as long as a clone of this lives.
-    /// It ends in a number: the container has to be told by its content.
+    /// It ends in the file's own name.
     pub fn path(&self) -> &Path {
-        &self.inner.path
+        &self.inner.link
+    }
+
+    /// `message` with the file called what the client called it.
+    pub fn in_words_of_client(&self, message: &str) -> String {
+        message.replace(&self.inner.link.display().to_string(), &self.inner.name)
     }
 
     /// The last part of what the client called it, for messages and records.
@@ -110,7 +119,12 @@ impl MediaRoots {
         for root in &self.roots {
             let Some(relative) = root.relative(client_path) else { continue };
             match open_beneath(&root.folder, relative) {
-                Ok((file, is_folder)) => return Ok(OpenedMedia::new(file, is_folder, client_path)),
+                Ok((file, is_folder)) => {
+                    return OpenedMedia::new(file, is_folder, client_path).map_err(|error| {
+                        tracing::error!(%error, "no link for an opened file: is the temporary folder full?");
+                        PathError::Unreadable(shown())
+                    });
+                }
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(Errno::XDEV | Errno::LOOP) => worst = PathError::Outside(shown()),
                 Err(Errno::NAMETOOLONG) => return Err(too_long()),
@@ -144,12 +158,14 @@ impl Root {
 }
 
 impl OpenedMedia {
-    fn new(file: OwnedFd, is_folder: bool, client_path: &str) -> Self {
+    fn new(file: OwnedFd, is_folder: bool, client_path: &str) -> std::io::Result<Self> {
         let name = Path::new(client_path).file_name().unwrap_or(OsStr::new("media"));
+        let folder = tempfile::Builder::new().prefix("lipcast-").tempdir()?;
+        let link = folder.path().join(name);
         // Children have descriptors of their own, so it is named through this process and not "self".
-        let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
+        symlink(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()), &link)?;
         let name = name.to_string_lossy().into_owned();
-        Self { inner: Arc::new(Inner { _file: file, path, name, is_folder }) }
+        Ok(Self { inner: Arc::new(Inner { _file: file, _folder: folder, link, name, is_folder }) })
     }
 }
 
@@ -199,7 +215,6 @@ fn open_beneath(folder: &OwnedFd, relative: &str) -> Result<(OwnedFd, bool), Err
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::unix::fs::symlink;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -405,6 +420,10 @@ mod tests {
         child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         child.wait().unwrap();
         assert_eq!(text, "sub");
+        assert_eq!(opened.path().file_name().unwrap(), "b.wav");
+        let link = opened.path().to_owned();
+        drop(opened);
+        assert!(!link.parent().unwrap().exists(), "nothing stays behind");
     }
 
     #[test]

@@ -15,7 +15,6 @@ use lipcast_engine::session::live::LiveConfig;
 use tracing::Instrument;
 
 use self::performance::{BeginError, Cast, Performance};
-use self::stages::Stages;
 use crate::app::{
     AvatarSummary, BackendReport, OfferRequest, SessionReport, SpeechSource, StartRequest, Started, Studio,
     StudioError,
@@ -24,7 +23,7 @@ use crate::config::{CodecName, Config};
 use crate::files::OpenedMedia;
 use crate::webrtc::WebrtcSettings;
 
-pub use self::stages::StudioOpenError;
+pub use self::stages::{Stages, StudioOpenError};
 
 /// Avatars, backends and sessions of one server. Clones share them.
 #[derive(Clone)]
@@ -57,6 +56,24 @@ impl EngineStudio {
         let (current, sessions) = (Mutex::default(), Mutex::default());
         Ok(Self { inner: Arc::new(Inner { config, webrtc, stages, current, sessions }) })
     }
+
+    /// Returns when each backend is ready, has failed or is past its deadline.
+    pub async fn settled(&self) -> Vec<BackendReport> {
+        self.in_background(Stages::settle_backends).await;
+        self.backends()
+    }
+
+    /// Makes and loads what the first session of a fresh server would wait for.
+    pub async fn warm_up(&self) {
+        self.in_background(Stages::warm_up).await;
+    }
+
+    async fn in_background(&self, work: fn(&Stages)) {
+        let studio = self.clone();
+        if let Err(panic) = tokio::task::spawn_blocking(move || work(&studio.inner.stages)).await {
+            tracing::error!(%panic, "work of the studio");
+        }
+    }
 }
 
 #[async_trait]
@@ -66,11 +83,7 @@ impl Studio for EngineStudio {
     }
 
     async fn initialize(&self) -> Vec<BackendReport> {
-        let studio = self.clone();
-        let settled = tokio::task::spawn_blocking(move || studio.inner.stages.settle_backends()).await;
-        if let Err(panic) = settled {
-            tracing::error!(%panic, "waiting for backends");
-        }
+        self.in_background(Stages::retry_backends).await;
         self.backends()
     }
 
@@ -93,9 +106,13 @@ impl Studio for EngineStudio {
     }
 
     fn prepare(&self, id: &AvatarId, source: &OpenedMedia, job: &Job) -> Result<AvatarSummary, StudioError> {
-        let summary = self.inner.stages.prepare(id, source, job)?;
+        let prepared = self.inner.stages.prepare(id, source.path(), job);
+        let avatar = prepared.map_err(|error| match error {
+            StudioError::Invalid(text) => StudioError::Invalid(source.in_words_of_client(&text)),
+            other => other,
+        })?;
         *lock(&self.inner.current) = Some(id.clone());
-        Ok(summary)
+        Ok(AvatarSummary::of(&avatar))
     }
 
     async fn start(&self, request: StartRequest) -> Result<Started, StudioError> {
@@ -292,12 +309,12 @@ impl Drop for Place {
 
 /// Limits of speech files, as configured.
 pub(crate) fn speech_limits(config: &Config) -> SpeechLimits {
-    SpeechLimits { max_duration: config.media.max_speech, ..SpeechLimits::default() }
+    SpeechLimits { max_seconds: config.media.max_speech.as_secs_f64() }
 }
 
 fn open_speech(file: &OpenedMedia, limits: &SpeechLimits) -> Result<SpeechDecoder, StudioError> {
     SpeechDecoder::open(file.path(), limits)
-        .map_err(|error| StudioError::Invalid(format!("{}: {error}", file.name())))
+        .map_err(|error| StudioError::Invalid(file.in_words_of_client(&error.to_string())))
 }
 
 fn webrtc_settings(config: &Config) -> WebrtcSettings {

@@ -1,0 +1,101 @@
+//! `lipcast avatar prepare|list|show|delete`: the store of the settings' data folder, without a server.
+//!
+//! A server that runs beside sees what changes here.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use lipcast_engine::avatar::{Avatar, AvatarId, Job};
+
+use super::{CliError, failed, load, progress};
+use crate::app::AvatarSummary;
+use crate::studio::Stages;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Prepare an avatar from a video, an image, or a folder of images.
+    Prepare {
+        /// Its name: letters, digits, '_', '-', '.'. Without it, the file's own name.
+        #[arg(long)]
+        id: Option<AvatarId>,
+        /// The video, image or folder.
+        path: PathBuf,
+    },
+    /// List the avatars.
+    List,
+    /// Show one avatar.
+    Show {
+        /// Its name.
+        id: AvatarId,
+    },
+    /// Delete an avatar.
+    Delete {
+        /// Its name.
+        id: AvatarId,
+    },
+}
+
+pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliError> {
+    let config = load(settings)?;
+    let stages = Stages::open(&config).map_err(|error| CliError::Setup(error.to_string()))?;
+    match command {
+        Command::Prepare { id, path } => prepare(&stages, id, &path),
+        Command::List => {
+            for avatar in stages.avatars().map_err(failed)? {
+                println!("{}", line(&avatar));
+            }
+            Ok(())
+        }
+        Command::Show { id } => {
+            let avatar = stages.avatar(&id).map_err(failed)?;
+            println!("{}", line(&AvatarSummary::of(&avatar)));
+            print_report(&avatar);
+            Ok(())
+        }
+        Command::Delete { id } => {
+            stages.delete(&id).map_err(failed)?;
+            println!("deleted {id}");
+            Ok(())
+        }
+    }
+}
+
+fn prepare(stages: &Stages, id: Option<AvatarId>, path: &Path) -> Result<(), CliError> {
+    let id = id.map_or_else(|| name_of(path), Ok)?;
+    stages.settle_backends();
+    let job = Job::new();
+    let prepared = progress::of_job(&job, || stages.prepare(&id, path, &job)).map_err(failed)?;
+    println!("{}", line(&AvatarSummary::of(&prepared)));
+    print_report(&prepared);
+    Ok(())
+}
+
+fn print_report(avatar: &Avatar) {
+    let report = avatar.report();
+    println!("    a face in {} of {} frames, {} pixels wide", report.frames_with_face, report.frames, report.face_width);
+    for note in &report.notes {
+        println!("    {note}");
+    }
+    for run in &report.issues {
+        let issue = format!("{:?}", run.issue);
+        println!("    frames {} to {}: {issue}", run.first, run.last);
+    }
+}
+
+fn name_of(path: &Path) -> Result<AvatarId, CliError> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    AvatarId::parse(&stem).map_err(|error| CliError::Failed(format!("{error}\n    help: choose a name with --id")))
+}
+
+fn line(avatar: &AvatarSummary) -> String {
+    let seconds = avatar.frame_count as f64 / avatar.fps;
+    let note = if avatar.builtin { ", built in" } else { "" };
+    format!(
+        "{:24} {}x{}, {} frames ({seconds:.1} s) at {:.3} fps{note}",
+        avatar.id.as_str(),
+        avatar.width,
+        avatar.height,
+        avatar.frame_count,
+        avatar.fps
+    )
+}

@@ -1,0 +1,158 @@
+//! The program as an operator meets it: exit codes, what it prints, how it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn lipcast(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lipcast"));
+    command.current_dir(folder);
+    command
+}
+
+fn output(folder: &Path, arguments: &[&str]) -> Output {
+    lipcast(folder).args(arguments).output().unwrap()
+}
+
+/// A server on a free port, which its first line tells.
+struct Served {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Served {
+    fn start(folder: &Path) -> Self {
+        let mut child = lipcast(folder)
+            .args(["serve", "--bind", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("//").next().unwrap().parse().unwrap();
+        Self { child, address }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    }
+
+    fn end(mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_78_with_all_its_problems() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.toml"), "[server]\nbinnd = 1\nopen = 3\n").unwrap();
+    for arguments in [&["config", "check"][..], &["serve"], &["--config", "config.toml"], &["avatar", "list"]] {
+        let output = output(folder.path(), arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}: {text}");
+        assert!(text.contains("config.toml:2:1: server.binnd: unknown key"), "{text}");
+        assert!(text.contains("help: did you mean `bind`?"), "{text}");
+        assert!(text.contains("config.toml:3:8: server.open: expected true or false"), "{text}");
+    }
+    assert!(!folder.path().join("data").exists(), "nothing is half-started");
+}
+
+#[test]
+fn the_shipped_configuration_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = output(folder.path(), &["config", "check"]);
+    assert_eq!(check.status.code(), Some(0));
+    let shipped = output(folder.path(), &["config", "default"]);
+    fs::write(folder.path().join("c.toml"), shipped.stdout).unwrap();
+    assert_eq!(output(folder.path(), &["config", "check", "c.toml"]).status.code(), Some(0));
+    assert_eq!(output(folder.path(), &["config", "check", "missing.toml"]).status.code(), Some(78));
+}
+
+#[test]
+fn a_port_in_use_is_told_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = output(folder.path(), &["serve", "--bind", &address]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains(&address) && text.contains("another program has this port"), "{text}");
+    assert!(!folder.path().join("data").exists(), "nothing is half-started");
+}
+
+#[test]
+fn other_addresses_need_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = output(folder.path(), &["serve", "--bind", "0.0.0.0:0"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no token is set"));
+}
+
+#[test]
+fn a_required_backend_that_is_missing_ends_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "[server]\nbind = \"127.0.0.1:0\"\n[engine]\nbackends = [\"x\"]\n\
+                    [backend.x]\nlibrary = \"libx.so\"\nrequired = true\n";
+    fs::write(folder.path().join("config.toml"), settings).unwrap();
+    let output = output(folder.path(), &["serve"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("required backend x did not come up"), "{text}");
+}
+
+#[test]
+fn a_certificate_makes_it_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let settings = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    fs::write(folder.path().join("config.toml"), settings).unwrap();
+    let served = Served::start(folder.path());
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let connection = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(served.address).unwrap());
+    write!(stream, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    assert!(reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply));
+    assert_eq!(served.end(Signal::TERM).code(), Some(0));
+
+    fs::write(folder.path().join("key.pem"), "no key").unwrap();
+    let output = output(folder.path(), &["serve", "--bind", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("key.pem"));
+}
+
+#[test]
+fn it_serves_and_ends_politely_on_either_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let served = Served::start(folder.path());
+        let health = served.get("/health");
+        assert!(health.starts_with("HTTP/1.1 200") && health.contains("\"status\":\"ok\""), "{health}");
+        let ready = served.get("/ready");
+        assert!(ready.contains("\"ready\":true") && ready.contains("\"name\":\"demo\""), "{ready}");
+        assert_eq!(served.end(signal).code(), Some(0));
+    }
+}
