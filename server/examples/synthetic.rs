@@ -1,5 +1,5 @@
 //! A session without an engine, to look at the live path alone: a moving pattern that carries its frame number as a
-//! barcode, and every two seconds a white flash with a click in the same unit.
+//! barcode, and every two seconds a white flash at (160, 16) with a click in the same unit.
 //!
 //! `cargo run --release -p lipcast --example synthetic -- 8099` answers offers at `/api/webrtc/offer` as the server
 //! does; `tests/e2e` measures what arrives.
@@ -52,13 +52,9 @@ fn unit(frame: u64, skew_samples: i64) -> Unit {
         }
     }
     u.fill(100 + (frame % 50) as u8);
-    // Sixteen cells of 16 by 16, the highest bit first, white for 1; a grey border keeps them apart.
-    for bit in 0..16 {
-        let value = if (frame >> (15 - bit)) & 1 == 1 { 235 } else { 16 };
-        fill(luma, 16 + bit * 20, 16, 16, 16, value);
-    }
-    let flash = frame % FLASH_EVERY == 0;
-    fill(luma, 16, 384, 480, 96, if flash { 235 } else { 16 });
+    barcode(luma, frame);
+    let flash = frame.is_multiple_of(FLASH_EVERY);
+    fill(luma, 160, 16, 128, 112, if flash { 235 } else { 16 });
     let first = FPS.first_sample(frame, 48_000) as i64;
     let period = FPS.first_sample(FLASH_EVERY, 48_000) as i64;
     let click = |sample: i64| {
@@ -68,6 +64,23 @@ fn unit(frame: u64, skew_samples: i64) -> Unit {
     };
     let pcm = (first..FPS.first_sample(frame + 1, 48_000) as i64).map(click).collect();
     Unit { frame, picture: Arc::new(picture), pcm }
+}
+
+/// The probe backend's layout: a finder, three bytes of frame number, two of avatar frame, a CRC-8; a row of 8 bits
+/// each, the highest first, in squares of 16 pixels from (16, 16) on.
+fn barcode(luma: &mut [u8], frame: u64) {
+    let [.., high, middle, low] = frame.to_be_bytes();
+    let data = [high, middle, low, 0, 0];
+    let crc = data.into_iter().fold(0xFF_u8, |crc, byte| {
+        (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 == 0 { crc << 1 } else { (crc << 1) ^ 0x07 })
+    });
+    let rows = [[0b1010_1100].as_slice(), &data, &[crc]].concat();
+    for (row, bits) in rows.into_iter().enumerate() {
+        for column in 0..8 {
+            let value = if (bits << column) & 0x80 == 0 { 16 } else { 235 };
+            fill(luma, 16 + column * 16, 16 + row * 16, 16, 16, value);
+        }
+    }
 }
 
 fn fill(luma: &mut [u8], x: usize, y: usize, width: usize, height: usize, value: u8) {

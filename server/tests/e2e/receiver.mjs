@@ -40,19 +40,29 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     for (let i = 0; i < data.length; i += 4) sum += 0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2];
     return sum / (data.length / 4);
   };
+  // The probe backend's barcode: rows of 8 squares of 16 pixels from (16, 16) on, the highest bit first.
+  const readBarcode = () => {
+    const cells = Array.from({ length: 56 }, (_, i) => luma(20 + (i % 8) * 16, 20 + (i >> 3) * 16, 8, 8));
+    const finder = [1, 0, 1, 0, 1, 1, 0, 0];
+    const white = Math.min(...finder.flatMap((bit, i) => (bit ? [cells[i]] : [])));
+    const black = Math.max(...finder.flatMap((bit, i) => (bit ? [] : [cells[i]])));
+    if (white - black < 60) return null;
+    const byte = row => cells.slice(row * 8, row * 8 + 8).reduce((sum, cell) => sum * 2 + (cell > (white + black) / 2 ? 1 : 0), 0);
+    const data = [1, 2, 3, 4, 5].map(byte);
+    let crc = 0xff;
+    for (const value of data) {
+      crc ^= value;
+      for (let i = 0; i < 8; i++) crc = ((crc << 1) ^ (crc & 0x80 ? 0x07 : 0)) & 0xff;
+    }
+    return crc === byte(6) ? { id: (data[0] << 16) | (data[1] << 8) | data[2], avatar: (data[3] << 8) | data[4] } : null;
+  };
+  // Only the corner that is read: copying whole pictures would cost frames on a slow machine.
+  canvas.width = Math.max(144, flash ? flash[0] + flash[2] : 0);
+  canvas.height = Math.max(128, flash ? flash[1] + flash[3] : 0);
   const onFrame = (now, frame) => {
-    canvas.width = frame.width;
-    canvas.height = frame.height;
     context.drawImage(video, 0, 0);
     const seen = { at: frame.expectedDisplayTime, rtp: frame.rtpTimestamp, number: frame.presentedFrames };
-    if (barcode) {
-      const [x, y, cell, pitch, bits] = barcode;
-      seen.id = 0;
-      for (let bit = 0; bit < bits; bit++) {
-        const inner = luma(x + bit * pitch + cell / 4, y + cell / 4, cell / 2, cell / 2);
-        seen.id = seen.id * 2 + (inner > 128 ? 1 : 0);
-      }
-    }
+    if (barcode) Object.assign(seen, readBarcode());
     if (flash) seen.white = luma(...flash) > 128;
     frames.push(seen);
     video.requestVideoFrameCallback(onFrame);
@@ -127,15 +137,23 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     presented: frames.length,
     skipped_by_the_page: frames.length ? frames.at(-1).number - frames[0].number + 1 - frames.length : null,
   };
+  const steps = values => values.slice(1).map((value, i) => value - values[i]);
+  // The session's own clock: every presented frame, idle or speaking. 90 kHz, modulo 2^32.
+  const ticks = steps(frames.map(frame => frame.rtp)).map(step => ((step % 2 ** 32) + 2 ** 32) % 2 ** 32);
+  const counts = {};
+  for (const step of ticks) counts[step] = (counts[step] ?? 0) + 1;
+  report.rtp_steps = counts;
   if (barcode) {
-    const ids = frames.map(frame => frame.id);
-    const steps = ids.slice(1).map((id, i) => id - ids[i]);
+    const ids = frames.filter(frame => frame.id !== undefined).map(frame => frame.id);
+    const jumps = steps(ids);
     report.ids = {
+      read: ids.length,
       first: ids[0],
       last: ids.at(-1),
-      repeated: steps.filter(step => step === 0).length,
-      backwards: steps.filter(step => step < 0).length,
-      missed: steps.filter(step => step > 1).reduce((sum, step) => sum + step - 1, 0),
+      repeated: jumps.filter(jump => jump === 0).length,
+      backwards: jumps.filter(jump => jump < 0).length,
+      missed: jumps.filter(jump => jump > 1).reduce((sum, jump) => sum + jump - 1, 0),
+      without: frames.length - ids.length,
     };
   }
   if (flash) {

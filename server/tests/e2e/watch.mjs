@@ -3,14 +3,15 @@
 //   node watch.mjs --url http://127.0.0.1:8080 --session demo --seconds 30 [--codec VP8] [--start 'avatar_id=A&audio_path=P']
 //
 // --start also calls /api/webrtc/realtime/start first, with these parameters; `--start ''` starts with the defaults.
-// --barcode x,y,cell,pitch,bits reads a frame number from squares of `cell` pixels that lie `pitch` apart from
-// (x, y) on, the highest bit first, white for 1. --flash x,y,width,height measures flashes there against clicks.
+// --measure barcode (the default) reads the frame numbers that the probe backend writes; --measure flash sets its
+// flashes against clicks; barcode,flash does both. --flash x,y,width,height tells where flashes are.
 // --token T sends a bearer token. Chromium is taken from $CHROMIUM or /usr/bin/chromium.
 import { chromium } from 'playwright-core';
 import { measure } from './receiver.mjs';
 
 const options = { url: 'http://127.0.0.1:8080', session: 'e2e', seconds: '30' };
 for (let i = 2; i < process.argv.length; i += 2) options[process.argv[i].replace(/^--/, '')] = process.argv[i + 1];
+const measured = (options.measure ?? 'barcode').split(',');
 const numbers = text => text?.split(',').map(Number);
 
 const browser = await chromium.launch({
@@ -28,8 +29,8 @@ try {
     token: options.token,
     seconds: Number(options.seconds),
     codec: options.codec,
-    barcode: numbers(options.barcode),
-    flash: numbers(options.flash),
+    barcode: measured.includes('barcode'),
+    flash: measured.includes('flash') ? numbers(options.flash ?? '24,24,112,96') : undefined,
   });
   console.log(JSON.stringify(report));
 } catch (error) {

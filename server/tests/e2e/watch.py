@@ -4,7 +4,7 @@
 
 An implementation independent of any browser, and one that plays nothing: it compares media times. RTP timestamps
 of both tracks are put on one clock through the sender reports, as a player does, so what is measured is what the
-server says, free of any player's buffers. --barcode x,y,cell,pitch,bits and --flash x,y,width,height as in watch.mjs.
+server says, free of any player's buffers. --measure and --flash as in watch.mjs.
 """
 
 import argparse
@@ -48,14 +48,23 @@ def listen_for_reports(reports):
     RTCRtpReceiver._handle_rtcp_packet = handle
 
 
-def cell_bits(luma, layout):
-    x, y, cell, pitch, bits = layout
-    quarter, half = cell // 4, cell // 2
-    number = 0
-    for bit in range(bits):
-        left, top = x + bit * pitch + quarter, y + quarter
-        number = number * 2 + int(luma[top : top + half, left : left + half].mean() > 128)
-    return number
+def read_barcode(luma):
+    """(frame, avatar frame) of the probe backend's barcode, or None: 7 rows of 8 squares of 16 pixels."""
+    cells = [[luma[20 + 16 * r : 28 + 16 * r, 20 + 16 * c : 28 + 16 * c].mean() for c in range(8)] for r in range(7)]
+    finder = list(zip([1, 0, 1, 0, 1, 1, 0, 0], cells[0]))
+    white = min(cell for bit, cell in finder if bit)
+    black = max(cell for bit, cell in finder if not bit)
+    if white - black < 60:
+        return None
+    *data, check = (sum((cell > (white + black) / 2) << (7 - i) for i, cell in enumerate(row)) for row in cells[1:])
+    crc = 0xFF
+    for byte in data:
+        crc ^= int(byte)
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x07 if crc & 0x80 else 0)) & 0xFF
+    if crc != check:
+        return None
+    return int.from_bytes(bytes(map(int, data[:3])), "big"), int.from_bytes(bytes(map(int, data[3:])), "big")
 
 
 async def post(url, path, token, body=None):
@@ -84,7 +93,9 @@ async def watch(options):
             luma = frame.to_ndarray(format="gray")
             seen = {"rtp": frame.pts, "arrival": time.monotonic() - started}
             if options.barcode:
-                seen["id"] = cell_bits(luma, options.barcode)
+                code = read_barcode(luma)
+                if code is not None:
+                    seen["id"] = code[0]
             if options.flash:
                 x, y, width, height = options.flash
                 seen["white"] = bool(luma[y : y + height, x : x + width].mean() > 128)
@@ -133,14 +144,16 @@ def report(options, reports, frames, clicks, heard, statistics):
     steps = [(b["rtp"] - a["rtp"]) % 2**32 for a, b in zip(frames, frames[1:])]
     result["rtp_steps"] = {str(step): steps.count(step) for step in sorted(set(steps))}
     if options.barcode and frames:
-        ids = [frame["id"] for frame in frames]
+        ids = [frame["id"] for frame in frames if "id" in frame]
         jumps = [b - a for a, b in zip(ids, ids[1:])]
         result["ids"] = {
-            "first": ids[0],
-            "last": ids[-1],
+            "read": len(ids),
+            "first": ids[0] if ids else None,
+            "last": ids[-1] if ids else None,
             "repeated": sum(jump == 0 for jump in jumps),
             "backwards": sum(jump < 0 for jump in jumps),
             "missed": sum(jump - 1 for jump in jumps if jump > 1),
+            "without": len(frames) - len(ids),
         }
     if options.flash and all(of.all for of in reports.values()):
         flashes = [b for a, b in zip(frames, frames[1:]) if b["white"] and not a["white"]]
@@ -170,9 +183,13 @@ def main():
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--start")
     parser.add_argument("--token")
-    parser.add_argument("--barcode", type=numbers)
-    parser.add_argument("--flash", type=numbers)
-    print(json.dumps(asyncio.run(watch(parser.parse_args()))))
+    parser.add_argument("--measure", default="barcode")
+    parser.add_argument("--flash", type=numbers, default=[24, 24, 112, 96])
+    options = parser.parse_args()
+    measured = options.measure.split(",")
+    options.barcode = "barcode" in measured
+    options.flash = options.flash if "flash" in measured else None
+    print(json.dumps(asyncio.run(watch(options))))
 
 
 main()
