@@ -174,15 +174,12 @@ impl Painter<'_> {
         let end = CELL as f32;
         let corners = [[0.0, 0.0], [end, 0.0], [0.0, end], [end, end]]
             .map(|[x, y]| self.mouth.to_mouth([left as f32 + x, top as f32 + y]));
-        let all = |holds: fn(f32, f32) -> bool, axis: usize, than: f32| {
-            corners.iter().all(|c| holds(c[axis], than))
-        };
-        let (below, above): (fn(f32, f32) -> bool, fn(f32, f32) -> bool) = (|a, b| a < b, |a, b| a > b);
+        let [us, vs] = [0, 1].map(|axis| corners.map(|c| c[axis]));
         // Beyond the corners of the mouth, with what the mouth may widen.
-        all(below, 0, -0.64)
-            || all(above, 0, 0.64)
-            || all(below, 1, self.mouth.nose)
-            || all(above, 1, self.lips_end)
+        us.iter().all(|u| *u < -0.64)
+            || us.iter().all(|u| *u > 0.64)
+            || vs.iter().all(|v| *v < self.mouth.nose)
+            || vs.iter().all(|v| *v > self.lips_end)
     }
 
     /// Paints a cell that only the jaw and the corners of the mouth move.
