@@ -230,15 +230,19 @@ impl FaceAnalyzer {
             .sum();
         let disagreement = apart / (answers.len() * landmarks.len()) as f32 / side;
         let strange = strangeness(&self.mean, &landmarks);
-        let confidence = falling(disagreement, SURE, UNSURE) * falling(strange, 0.08, 0.2);
+        let confidence = falling(disagreement, SURE, UNSURE) * falling(strange, USUAL, STRANGE);
         Some(Placed { landmarks, face_box: box_of(&self.mean, &landmarks), confidence })
     }
 }
 
 /// Mean distance between answers to nudged boxes, as a part of the box: at which the landmarks are certain, and at
-/// which they are worthless.
-const SURE: f32 = 0.01;
-const UNSURE: f32 = 0.06;
+/// which they are worthless. On real and drawn faces 0.004 to 0.008 was measured; at random places of pictures the
+/// answers just follow the box, and 95 of 100 are above 0.021.
+const SURE: f32 = 0.008;
+const UNSURE: f32 = 0.024;
+/// [`strangeness`] of a face that is one for certain, and of none. A head turned by 30 degrees has 0.07.
+const USUAL: f32 = 0.1;
+const STRANGE: f32 = 0.22;
 
 /// 1 up to `good`, 0 from `bad` on.
 fn falling(value: f32, good: f32, bad: f32) -> f32 {

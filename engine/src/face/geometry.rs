@@ -56,7 +56,7 @@ pub(crate) fn box_of(mean: &Landmarks, landmarks: &Landmarks) -> FaceBox {
 }
 
 /// How far a shape is from a turned and scaled mean face: root mean square over the points, as a part of the box's side.
-/// Frontal faces stay below 0.06, whatever the mouth does.
+/// Faces that look at the camera have 0.02 to 0.05, those turned by 30 degrees 0.07.
 pub(crate) fn strangeness(mean: &Landmarks, landmarks: &Landmarks) -> f32 {
     let fit = Similarity::between(mean, landmarks);
     let sum: f32 = mean.iter().zip(landmarks).map(|(&m, l)| distance(fit.apply(m), *l).powi(2)).sum();

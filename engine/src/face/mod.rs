@@ -28,3 +28,6 @@ mod smooth;
 
 mod analyzer;
 pub use analyzer::{ClipFaces, FaceAnalyzer, FaceOptions};
+
+#[cfg(test)]
+mod tests;
