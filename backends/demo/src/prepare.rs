@@ -317,3 +317,101 @@ pub(crate) fn planes_to_rgb(planes: &[u8], width: usize, height: usize, rgb: &mu
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source of frames of one colour ramp, with a face as large as wanted.
+    struct Large {
+        side: u32,
+        blob: Vec<u8>,
+    }
+
+    impl Source for Large {
+        type Error = std::convert::Infallible;
+        fn size(&self) -> [u32; 2] {
+            [self.side, self.side]
+        }
+        fn fps(&self) -> [u32; 2] {
+            [30, 1]
+        }
+        fn frame_count(&self) -> u32 {
+            3
+        }
+        fn landmarks(&self, _index: u32) -> Option<[[f32; 2]; 68]> {
+            let unit = self.side as f32 / 100.0;
+            let at = |x: f32, y: f32| [x * unit, y * unit];
+            Some(std::array::from_fn(|i| match i {
+                0..17 => {
+                    let angle = std::f32::consts::PI * (1.0 - i as f32 / 16.0);
+                    at(50.0 + 30.0 * angle.cos(), 40.0 + 45.0 * angle.sin())
+                }
+                17..36 => at(50.0 + (i % 5) as f32, if i < 27 { 30.0 } else { 52.0 }),
+                36..42 => at(38.0 + (i % 3) as f32, 40.0),
+                42..48 => at(60.0 + (i % 3) as f32, 40.0),
+                48..55 => at(38.0 + 4.0 * (i - 48) as f32, if i == 48 || i == 54 { 65.0 } else { 62.0 }),
+                55..60 => at(58.0 - 4.0 * (i - 55) as f32, 69.0),
+                60..65 => at(40.0 + 5.0 * (i - 60) as f32, 65.0),
+                _ => at(55.0 - 5.0 * (i - 65) as f32, 65.0),
+            }))
+        }
+        fn crop(&self, _index: u32, [x, y, w, h]: [u32; 4], rgb: &mut Vec<u8>) -> Result<(), Self::Error> {
+            rgb.clear();
+            for row in y..y + h {
+                rgb.extend((x..x + w).flat_map(|column| [(column / 8) as u8, (row / 8) as u8, 90]));
+            }
+            Ok(())
+        }
+        fn step(&self, _done: u32, _all: u32) -> Result<(), Self::Error> {
+            Ok(())
+        }
+        fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+            self.blob.extend(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_large_face_is_kept_smaller_than_it_is() {
+        let mut source = Large { side: 2_000, blob: Vec::new() };
+        let Ok(done) = prepare(&mut source);
+        assert!(done);
+        let avatar = crate::Avatar::parse(&source.blob).unwrap();
+        let header = avatar.header();
+        assert!(
+            header.scale > 1 && header.patch.iter().all(|side| *side as f32 <= MOST_SIDE + 1.0),
+            "{header:?}"
+        );
+        let frame = avatar.frame(0).unwrap();
+        let rect = avatar.rect(frame);
+        assert!(rect.is_even() && rect.x + rect.width <= 2_000 && rect.y + rect.height <= 2_000);
+        // The corner of the mouth lies where the landmarks said.
+        let [x, _] = frame.mouth.to_pixels([-0.5, 0.0]);
+        let on_canvas = (x + 0.5) * header.scale as f32 - 0.5 + rect.x as f32;
+        assert!((on_canvas - 760.0).abs() < 20.0, "{on_canvas}");
+        // And the picture is that of the source, smaller.
+        let mut rgb = Vec::new();
+        avatar.picture(0, &mut rgb);
+        let expected = (rect.x + rect.width / 2) / 8;
+        let [columns, rows] = header.patch.map(|side| side as usize);
+        let middle = rgb[(rows / 2 * columns + columns / 2) * 3];
+        assert!(u32::from(middle).abs_diff(expected) <= 3, "{middle} for {expected}");
+    }
+
+    #[test]
+    fn planes_keep_colours() {
+        let (width, height) = (16, 8);
+        let rgb: Vec<u8> =
+            (0..width * height).flat_map(|i| [(i % width * 12) as u8, (i / width * 20) as u8, 200]).collect();
+        let (mut planes, mut back) = (Vec::new(), Vec::new());
+        rgb_to_planes(&rgb, width, height, &mut planes);
+        planes_to_rgb(&planes, width, height, &mut back);
+        assert_eq!(planes.len(), width * height * 3 / 2);
+        // Colour is shared by four pixels, brightness by none.
+        let luma = |p: &[u8]| 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
+        for (a, b) in rgb.chunks(3).zip(back.chunks(3)) {
+            assert!((luma(a) - luma(b)).abs() < 1.6 && a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= 20));
+        }
+    }
+}

@@ -255,3 +255,29 @@ fn enlarge(small: &[u8], columns: usize, rows: usize, scale: usize, out: &mut [u
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramp_is_enlarged_to_a_ramp() {
+        let (columns, rows) = (5, 3);
+        let small: Vec<u8> = (0..rows).flat_map(|_| (0..columns).flat_map(|x| [40 * x as u8; 3])).collect();
+        let mut large = vec![0; columns * rows * 4 * 3];
+        enlarge(&small, columns, rows, 2, &mut large);
+        let line: Vec<u8> = large.chunks(3).take(columns * 2).map(|p| p[0]).collect();
+        assert_eq!(line, [0, 10, 30, 50, 70, 90, 110, 130, 150, 160]);
+        assert!(large.chunks(columns * 6).all(|row| row == &large[..columns * 6]));
+    }
+
+    #[test]
+    fn a_run_takes_over_from_the_one_before_without_a_jump() {
+        let old = Pose { opening: 0.8, presence: 0.6, ..Pose::default() };
+        let new = Pose { opening: 0.2, presence: 1.0, ..Pose::default() };
+        let openings = [0.0, 0.25, 0.5, 0.75, 1.0].map(|part| take_over(old, new, part));
+        assert_eq!((openings[0], openings[4]), (old, new));
+        assert!(openings.windows(2).all(|w| w[1].opening < w[0].opening && w[1].presence > w[0].presence));
+        assert_eq!(take_over(Pose::default(), new, 0.0), Pose::default());
+    }
+}

@@ -134,7 +134,7 @@ fn teeth_show_when_asked_for() {
             })
             .count()
     };
-    let [without, with] = [0.0, 1.0].map(|teeth| bright(&stage.pose(speaking(0.3, 0.3, teeth, 0.0))));
+    let [without, with] = [0.0, 1.0].map(|teeth| bright(&stage.pose(speaking(0.4, 0.3, teeth, 0.0))));
     assert!(with > without + 40, "{without} and {with}");
 }
 

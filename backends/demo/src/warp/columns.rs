@@ -8,7 +8,7 @@ use super::render::Pose;
 use super::{mix, smoothstep};
 
 /// Widest opening between the lips, in mouth widths.
-const WIDEST: f32 = 0.32;
+const WIDEST: f32 = 0.29;
 /// Part of an opening by which the upper lip rises; the lower lip does the rest.
 const UPPER_RISES: f32 = 0.20;
 /// Part of a closure that the upper lip does.
