@@ -138,10 +138,10 @@ impl AvatarStore {
         self.disk.sync_dir(&draft.folder)?;
         let former = self.put_in_place(&draft.folder, &claim.id)?;
         // From here on the new avatar stands, whatever becomes of the former one.
-        if let Some(former) = former {
-            if let Err(error) = keep(&former).and_then(|()| self.disk.remove(&former)) {
-                tracing::warn!(%error, "the former avatar's folder stays until the next start");
-            }
+        if let Some(former) = former
+            && let Err(error) = keep(&former).and_then(|()| self.disk.remove(&former))
+        {
+            tracing::warn!(%error, "the former avatar's folder stays until the next start");
         }
         draft.folder = PathBuf::new();
         Ok(())
@@ -261,10 +261,10 @@ impl Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        if !self.folder.as_os_str().is_empty() {
-            if let Err(error) = self.store.disk.remove(&self.folder) {
-                tracing::warn!(%error, "an unfinished avatar stays until the next start");
-            }
+        if !self.folder.as_os_str().is_empty()
+            && let Err(error) = self.store.disk.remove(&self.folder)
+        {
+            tracing::warn!(%error, "an unfinished avatar stays until the next start");
         }
     }
 }

@@ -249,10 +249,11 @@ impl AvatarStore {
     fn clean_blobs(&self, avatar: &Path) {
         let Ok(entries) = fs::read_dir(avatar.join(super::manifest::BLOBS)) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
-            if name_of(&path).starts_with(".new-") && is_abandoned(&path) {
-                if let Err(error) = self.disk.remove(&path) {
-                    tracing::warn!(%error, "an unfinished blob stays");
-                }
+            if name_of(&path).starts_with(".new-")
+                && is_abandoned(&path)
+                && let Err(error) = self.disk.remove(&path)
+            {
+                tracing::warn!(%error, "an unfinished blob stays");
             }
         }
     }

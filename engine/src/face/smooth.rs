@@ -71,8 +71,8 @@ fn bridge(faces: &mut [Option<FrameFace>]) {
         let (from, to) = (pair[0], pair[1]);
         let (Some(one), Some(other)) = (faces[from], faces[to]) else { continue };
         if to - from - 1 <= LONGEST_GAP {
-            for frame in from + 1..to {
-                faces[frame] = Some(between(&one, &other, (frame - from) as f32 / (to - from) as f32));
+            for (step, face) in (1..).zip(&mut faces[from + 1..to]) {
+                *face = Some(between(&one, &other, step as f32 / (to - from) as f32));
             }
         }
     }
