@@ -9,6 +9,7 @@ export class Faces {
   #api;
   #onChoose;
   #list = document.getElementById("faces");
+  #trouble = document.getElementById("face-trouble");
   #choice;
   #images = new Map();
   #jobs = new Map();
@@ -38,6 +39,7 @@ export class Faces {
 
   /** Takes a picture or video of the viewer's and has the server make a face of it. */
   async add(file) {
+    this.#trouble.hidden = true;
     const id = this.#freeName(file.name);
     const label = make("span", {}, "Uploading…");
     const bar = make("progress", { max: 1, "aria-label": `Making ${id}` });
@@ -53,11 +55,11 @@ export class Faces {
       this.chosen = { id };
       await this.load();
     } catch (error) {
-      tile.classList.add("broken");
+      this.#forget(id);
+      // The server names the file as it keeps it, a hash in front; the viewer knows it without.
       const text = error.status === 404 ? "This server does not take new faces." : error.message;
-      const close = make("button", { type: "button" }, "Dismiss");
-      close.addEventListener("click", () => this.#forget(id));
-      tile.replaceChildren(text, close);
+      this.#trouble.textContent = text.replace(/\b[0-9a-f]{12}-/g, "");
+      this.#trouble.hidden = false;
     }
   }
 

@@ -129,7 +129,10 @@ export class Stage {
     put("stat-kbps", number(kbps, " kbit/s"));
     put("stat-rtt", number(rtt, " ms", rtt < 10 ? 1 : 0));
     const sign = skew > 0.5 ? "+" : "";
-    put("stat-skew", skew === undefined ? "–" : `${sign}${skew.toFixed(0)} ms`, skew === undefined ? undefined : Math.abs(skew) < 60);
+    // The browser takes some seconds to line the two up: only what stays noticeable is marked.
+    const off = Math.abs(skew ?? Infinity);
+    const verdict = off < 80 ? true : off > 200 && skew !== undefined ? false : undefined;
+    put("stat-skew", skew === undefined ? "–" : `${sign}${skew.toFixed(0)} ms`, verdict);
     put("stat-dropped", dropped === undefined ? "–" : `${dropped} / ${held ?? "–"}`);
   }
 

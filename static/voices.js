@@ -42,11 +42,15 @@ export class Voices {
     const usual = "Upload a recording";
     this.#trouble.hidden = true;
     try {
+      if (file.type && !/^(audio|video)\//.test(file.type)) throw new Error(`${file.name} is not a recording.`);
       const clip = await this.#api.upload("/v1/speech", file, (share) => (text.textContent = `Uploading… ${Math.round(share * 100)} %`));
       this.chosen = { name: file.name, ...clip };
       await this.load().catch(() => {});
-      if (!this.#clips.some(({ path }) => path === clip.path)) this.#clips.push(this.chosen);
-      this.#draw();
+      if (this.chosen.path !== clip.path) {
+        // A server that does not list what it took still plays it.
+        this.#clips.push((this.chosen = { name: file.name, ...clip }));
+        this.#draw();
+      }
     } catch (error) {
       this.#trouble.textContent = error.status === 404 ? "This server does not take recordings." : error.message;
       this.#trouble.hidden = false;
