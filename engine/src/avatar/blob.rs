@@ -77,7 +77,8 @@ impl Avatar {
         writer.commit()
     }
 
-    fn manifest_now(&self) -> Result<Manifest, AvatarError> {
+    /// The manifest as it is on disk; an error if the folder is no longer this avatar's.
+    pub(super) fn manifest_now(&self) -> Result<Manifest, AvatarError> {
         let path = self.folder.join(MANIFEST);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

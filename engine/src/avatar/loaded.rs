@@ -98,8 +98,10 @@ impl Avatar {
     /// Reads every file and compares it with its hash: seconds for a long clip, so call it in the background.
     ///
     /// # Errors
-    /// [`AvatarError::Damaged`] with the first file that is not what was written.
+    /// [`AvatarError::Damaged`] with the first file that is not what was written, and [`AvatarError::Replaced`] when
+    /// the files on disk are another avatar's by now.
     pub fn verify(&self) -> Result<(), AvatarError> {
+        self.manifest_now()?;
         for (name, entry) in &self.manifest.files {
             let reason = match hash_file(&self.folder.join(name)) {
                 Ok((bytes, _)) if bytes != entry.bytes => {
@@ -109,6 +111,8 @@ impl Avatar {
                 Ok(_) => continue,
                 Err(error) => error.to_string(),
             };
+            // Not if the folder was replaced while its files were read.
+            self.manifest_now()?;
             return Err(AvatarError::Damaged { id: self.id().clone(), file: name.clone(), reason });
         }
         Ok(())

@@ -142,11 +142,17 @@ impl AvatarStore {
     /// and the avatar counts as damaged until it is repaired. Seconds for a long clip.
     ///
     /// # Errors
-    /// [`AvatarError::Damaged`] if it is; otherwise as [`AvatarStore::avatar`].
+    /// [`AvatarError::Damaged`] if it is; [`AvatarError::Busy`] or [`AvatarError::Replaced`] if it is being or was
+    /// prepared anew meanwhile; otherwise as [`AvatarStore::avatar`].
     pub fn verify(&self, id: &AvatarId) -> Result<(), AvatarError> {
         let avatar = self.avatar(id)?;
         let result = avatar.verify();
         if let Err(AvatarError::Damaged { file, reason, .. }) = &result {
+            // From here nobody else changes the folder; what is in it may have changed before.
+            let _claim = self.reserve(id)?;
+            if let Err(replaced @ AvatarError::Replaced(_)) = avatar.manifest_now() {
+                return Err(replaced);
+            }
             tracing::warn!(avatar = %id, file, reason, "a damaged file is set aside");
             let path = avatar.folder.join(file);
             if path.exists() {

@@ -79,13 +79,9 @@ fn bridge(faces: &mut [Option<FrameFace>]) {
 }
 
 fn between(one: &FrameFace, other: &FrameFace, part: f32) -> FrameFace {
-    let mix = |a: f32, b: f32| a + (b - a) * part;
     FrameFace {
-        face_box: std::array::from_fn(|side| mix(one.face_box[side], other.face_box[side])),
-        landmarks: std::array::from_fn(|point| {
-            let (a, b) = (one.landmarks[point], other.landmarks[point]);
-            [mix(a[0], b[0]), mix(a[1], b[1])]
-        }),
+        face_box: mix(one.face_box, other.face_box, part),
+        landmarks: std::array::from_fn(|point| mix(one.landmarks[point], other.landmarks[point], part)),
         confidence: one.confidence.min(other.confidence).min(0.4),
     }
 }
@@ -98,16 +94,26 @@ fn smooth_run(run: &[FrameFace], mean: &Landmarks) -> Vec<FrameFace> {
             let heavy = fitted(&steady, run, frame, HEAVY, false);
             let width = run[frame].box_width().max(1.0);
             let landmarks = std::array::from_fn(|point| {
-                let apart = distance(light[point], heavy[point]) / width;
-                let part = ((apart - NOISE) / (MOVEMENT - NOISE)).clamp(0.0, 1.0);
-                let part = part * part * (3.0 - 2.0 * part);
-                std::array::from_fn(|axis| {
-                    heavy[point][axis] + (light[point][axis] - heavy[point][axis]) * part
-                })
+                let part = moving(distance(light[point], heavy[point]) / width);
+                mix(heavy[point], light[point], part)
             });
-            FrameFace { landmarks, face_box: box_of(mean, &landmarks), confidence: run[frame].confidence }
+            // The box follows the head, and not each blink of the landmarks that it is fitted to.
+            let (calm, quick) = (box_of(mean, &heavy), box_of(mean, &light));
+            let apart = calm.iter().zip(&quick).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let face_box = mix(calm, quick, moving(apart / width / 3.0));
+            FrameFace { landmarks, face_box, confidence: run[frame].confidence }
         })
         .collect()
+}
+
+/// 0 for what is noise, 1 for what is movement; a smooth step between. In parts of the face's width.
+fn moving(apart: f32) -> f32 {
+    let part = ((apart - NOISE) / (MOVEMENT - NOISE)).clamp(0.0, 1.0);
+    part * part * (3.0 - 2.0 * part)
+}
+
+fn mix<const N: usize>(one: [f32; N], other: [f32; N], part: f32) -> [f32; N] {
+    std::array::from_fn(|index| one[index] + (other[index] - one[index]) * part)
 }
 
 /// Median of three frames, coordinate by coordinate.

@@ -223,3 +223,26 @@ fn where_folders_cannot_be_swapped_the_old_one_comes_back() {
     fs::rename(root.join("a"), root.join(".old-a")).unwrap();
     quick_store(&root).avatar(&id("a")).unwrap().verify().unwrap();
 }
+
+#[test]
+fn a_full_disk_fails_the_preparation_and_nothing_else() {
+    let folder = scratch();
+    let root = folder.path().join("avatars");
+    let source = |tint| PrepareSource::File(pictures(folder.path(), 2, tint));
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let watched = full.clone();
+    let disk = Disk::watched(move |step| {
+        let flushing = matches!(step, Step::SyncFile(path) if path.ends_with("frames.i420"));
+        let fails = flushing && watched.load(std::sync::atomic::Ordering::Relaxed);
+        if fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    });
+    let store = without_model(AvatarStore::open_on(root.clone(), disk).unwrap());
+    let before = pixels(&store.prepare(&id("a"), source(0), &by_hand(), &Job::new()).unwrap());
+    full.store(true, std::sync::atomic::Ordering::Relaxed);
+    let error = store.prepare(&id("a"), source(9), &by_hand(), &Job::new()).unwrap_err();
+    assert!(error.is_storage_full(), "{error}");
+    assert!(pixels(&store.avatar(&id("a")).unwrap()) == before);
+    assert_eq!(names(&root), ["a"], "its room is given back");
+    full.store(false, std::sync::atomic::Ordering::Relaxed);
+    store.prepare(&id("a"), source(9), &by_hand(), &Job::new()).unwrap();
+}

@@ -141,3 +141,20 @@ fn folders_full_of_nonsense_are_listed_as_damaged() {
         }
     }
 }
+
+#[test]
+fn a_running_store_finds_damage_and_never_blames_a_replaced_avatar() {
+    let folder = scratch();
+    let store = quick_store(&folder.path().join("avatars"));
+    let source = |tint| PrepareSource::File(pictures(folder.path(), 2, tint));
+    let old = store.prepare(&id("a"), source(0), &by_hand(), &Job::new()).unwrap();
+    store.prepare(&id("a"), source(5), &by_hand(), &Job::new()).unwrap();
+    assert!(matches!(old.verify(), Err(AvatarError::Replaced(_))));
+    store.verify(&id("a")).unwrap();
+    for file in ["frames.i420", "manifest.json"] {
+        damage(&store.root().join("a").join(file), Damage::Flip);
+        assert!(store.verify(&id("a")).unwrap_err().to_string().contains(file));
+        assert!(store.avatar(&id("a")).is_err());
+        store.repair(&id("a"), &Job::new()).unwrap();
+    }
+}
