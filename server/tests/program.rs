@@ -57,7 +57,8 @@ impl Served {
 fn a_wrong_configuration_is_78_with_all_its_problems() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("config.toml"), "[server]\nbinnd = 1\nopen = 3\n").unwrap();
-    for arguments in [&["config", "check"][..], &["serve"], &["--config", "config.toml"], &["avatar", "list"]] {
+    for arguments in [&["config", "check"][..], &["serve"], &["--config", "config.toml"], &["avatar", "list"]]
+    {
         let output = output(folder.path(), arguments);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{arguments:?}: {text}");

@@ -72,7 +72,10 @@ fn prepare(stages: &Stages, id: Option<AvatarId>, path: &Path) -> Result<(), Cli
 
 fn print_report(avatar: &Avatar) {
     let report = avatar.report();
-    println!("    a face in {} of {} frames, {} pixels wide", report.frames_with_face, report.frames, report.face_width);
+    println!(
+        "    a face in {} of {} frames, {} pixels wide",
+        report.frames_with_face, report.frames, report.face_width
+    );
     for note in &report.notes {
         println!("    {note}");
     }
@@ -84,7 +87,8 @@ fn print_report(avatar: &Avatar) {
 
 fn name_of(path: &Path) -> Result<AvatarId, CliError> {
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    AvatarId::parse(&stem).map_err(|error| CliError::Failed(format!("{error}\n    help: choose a name with --id")))
+    AvatarId::parse(&stem)
+        .map_err(|error| CliError::Failed(format!("{error}\n    help: choose a name with --id")))
 }
 
 fn line(avatar: &AvatarSummary) -> String {

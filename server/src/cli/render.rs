@@ -61,7 +61,9 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
         .stages_for(&avatar)
         .find(|(stage, _)| arguments.backend.as_deref().is_none_or(|name| stage.instance.name() == name));
     let (stage, _) = chosen.ok_or_else(|| match arguments.backend {
-        Some(name) => CliError::Unavailable(format!("backend {name} cannot show this avatar: {}", reasons(&stages))),
+        Some(name) => {
+            CliError::Unavailable(format!("backend {name} cannot show this avatar: {}", reasons(&stages)))
+        }
         None => CliError::Unavailable(format!("no backend can show this avatar: {}", reasons(&stages))),
     })?;
 
@@ -107,6 +109,7 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
 
 fn reasons(stages: &Stages) -> String {
     let reports = stages.backends();
-    let reasons: Vec<_> = reports.iter().map(|backend| format!("{}: {}", backend.name, backend.detail)).collect();
+    let reasons: Vec<_> =
+        reports.iter().map(|backend| format!("{}: {}", backend.name, backend.detail)).collect();
     reasons.join("; ")
 }

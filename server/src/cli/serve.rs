@@ -50,7 +50,8 @@ async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
         Some(files) => Some(load_tls(files).await?),
         None => None,
     };
-    let studio = Arc::new(EngineStudio::open(config.clone()).map_err(|error| CliError::Setup(error.to_string()))?);
+    let studio =
+        Arc::new(EngineStudio::open(config.clone()).map_err(|error| CliError::Setup(error.to_string()))?);
     let app = App::new(config.clone(), studio.clone())
         .map_err(|error| CliError::Setup(format!("media.data_dir: {error}")))?;
     let jobs = app.jobs.clone();
@@ -89,8 +90,12 @@ async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
 fn listen(address: SocketAddr) -> Result<TcpListener, CliError> {
     let listener = TcpListener::bind(address).map_err(|error| {
         let help = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another program has this port: end it, or choose another with --bind",
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a right of their own: choose a higher one",
+            std::io::ErrorKind::AddrInUse => {
+                "another program has this port: end it, or choose another with --bind"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a right of their own: choose a higher one"
+            }
             std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
             _ => "choose another address with --bind",
         };

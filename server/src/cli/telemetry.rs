@@ -6,11 +6,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
+/// Libraries that tell at `INFO` what only their authors want to know.
+const QUIET_TARGETS: &[&str] =
+    &["rtc=warn", "symphonia=warn", "symphonia_format_ogg=warn", "symphonia_bundle_mp3=warn"];
+
 /// Begins to log as `config` says. Called once.
 pub(super) fn start(config: &LogConfig) {
     // Checked while the settings were read.
     let mut filter = EnvFilter::new(&config.level);
-    for quiet in crate::webrtc::QUIET_TARGETS {
+    for quiet in crate::webrtc::QUIET_TARGETS.iter().chain(QUIET_TARGETS) {
         if let Ok(directive) = quiet.parse() {
             filter = filter.add_directive(directive);
         }

@@ -120,7 +120,8 @@ impl Studio for EngineStudio {
         let studio = self.clone();
         let session = request.session.clone();
         let span = tracing::Span::current();
-        let opened = tokio::task::spawn_blocking(move || span.in_scope(|| studio.open_session(request))).await;
+        let opened =
+            tokio::task::spawn_blocking(move || span.in_scope(|| studio.open_session(request))).await;
         let (performance, ended) = opened.map_err(StudioError::internal)??;
         let performance = Arc::new(performance);
         let started = Started {
@@ -250,7 +251,8 @@ impl EngineStudio {
     fn take_place(&self, session: &str) -> Result<Place, StudioError> {
         let mut sessions = lock(&self.inner.sessions);
         if sessions.contains_key(session) {
-            let detail = format!("session \"{session}\" is running; stop it first, or choose another session_id");
+            let detail =
+                format!("session \"{session}\" is running; stop it first, or choose another session_id");
             return Err(StudioError::Conflict(detail));
         }
         let most = self.inner.config.server.max_sessions;
@@ -269,7 +271,8 @@ impl EngineStudio {
     /// Frees the name, unless another performance has it by now.
     fn remove(&self, session: &str, performance: &Arc<Performance>) {
         let mut sessions = lock(&self.inner.sessions);
-        let own = sessions.get(session).and_then(Slot::running).is_some_and(|now| Arc::ptr_eq(&now, performance));
+        let own =
+            sessions.get(session).and_then(Slot::running).is_some_and(|now| Arc::ptr_eq(&now, performance));
         if own {
             sessions.remove(session);
         }
@@ -343,3 +346,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing here panics while it holds a lock halfway through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ pub(super) enum BeginError {
 impl Performance {
     /// Opens the session; its clock starts with the first viewer.
     pub(super) fn begin(cast: Cast) -> Result<(Self, Ended), BeginError> {
-        let span = tracing::info_span!("session", id = cast.session, avatar = %cast.avatar);
+        let span = tracing::info_span!(parent: None, "session", id = cast.session, avatar = %cast.avatar);
         let _entered = span.enter();
         let backend = cast.stage.instance.name().to_owned();
         let (width, height) = cast.stage.canvas.size();
@@ -72,12 +72,7 @@ impl Performance {
             audio_bitrate: cast.audio_bitrate,
         };
         let stream_slot = Arc::new(OnceLock::new());
-        let feed = Feed {
-            units,
-            live: Arc::downgrade(&live),
-            stream: stream_slot.clone(),
-            _ends: ends,
-        };
+        let feed = Feed { units, live: Arc::downgrade(&live), stream: stream_slot.clone(), _ends: ends };
         let starter = Arc::downgrade(&live);
         let stream = LiveStream::start(format, feed, move || {
             if let Some(live) = starter.upgrade() {
@@ -89,8 +84,7 @@ impl Performance {
         tracing::info!(backend, width, height, fps = fps.as_f64(), "session opened");
         drop(_entered);
         let viewers = Arc::default();
-        let performance =
-            Self { avatar: cast.avatar, backend, mode: cast.mode, live, stream, viewers, span };
+        let performance = Self { avatar: cast.avatar, backend, mode: cast.mode, live, stream, viewers, span };
         Ok((performance, ended))
     }
 

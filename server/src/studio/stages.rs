@@ -188,7 +188,9 @@ impl Stages {
     /// In the client's words what is wrong with the source.
     pub fn prepare(&self, id: &AvatarId, source: &Path, job: &Job) -> Result<Arc<Avatar>, StudioError> {
         if id.as_str() == builtin::ID {
-            return Err(StudioError::Conflict(format!("\"{id}\" is the built-in avatar; choose another name")));
+            return Err(StudioError::Conflict(format!(
+                "\"{id}\" is the built-in avatar; choose another name"
+            )));
         }
         self.make(id, PrepareSource::File(source.to_owned()), job)
     }
@@ -198,9 +200,7 @@ impl Stages {
         self.backends.ready().into_iter().filter_map(|instance| {
             let mode = mode_of(&instance);
             match self.load(avatar, &instance, &Job::new()) {
-                Ok(there) => {
-                    Some((Stage { canvas: avatar.clone(), instance, avatar: there }, mode))
-                }
+                Ok(there) => Some((Stage { canvas: avatar.clone(), instance, avatar: there }, mode)),
                 Err(error) => {
                     tracing::warn!(backend = instance.name(), avatar = %avatar.id(), error, "cannot show it");
                     None
@@ -211,8 +211,7 @@ impl Stages {
 
     fn make(&self, id: &AvatarId, source: PrepareSource, job: &Job) -> Result<Arc<Avatar>, StudioError> {
         self.forget(id);
-        let avatar =
-            self.store.prepare(id, source, &self.options, job).map_err(|error| said(&error))?;
+        let avatar = self.store.prepare(id, source, &self.options, job).map_err(|error| said(&error))?;
         if let Some(instance) = self.backends.ready().first() {
             match self.load(&avatar, instance, job) {
                 Ok(_) => {}
@@ -319,7 +318,9 @@ fn said(error: &AvatarError) -> StudioError {
         AvatarError::Cancelled => StudioError::Cancelled,
         AvatarError::Unknown(id) => StudioError::Unknown(format!("there is no avatar \"{id}\"")),
         AvatarError::Busy(_) => StudioError::Conflict(error.to_string()),
-        AvatarError::Source { .. } | AvatarError::Media(_) | AvatarError::NoFace { .. } => StudioError::Invalid(error.to_string()),
+        AvatarError::Source { .. } | AvatarError::Media(_) | AvatarError::NoFace { .. } => {
+            StudioError::Invalid(error.to_string())
+        }
         AvatarError::Io { .. } if error.is_storage_full() => {
             StudioError::Busy { detail: "this server's disk is full".to_owned(), retry_after: 60 }
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::SeedError;
 use super::input::SessionPath;
-use crate::app::{App, BackendState, Mode};
+use crate::app::{App, BackendState, Mode, StudioError};
 
 /// `GET /api/health`
 pub(super) async fn health() -> Json<Value> {
@@ -20,7 +20,11 @@ pub(super) async fn models(State(app): State<App>) -> Result<Json<Value>, SeedEr
             backend.state == BackendState::Ready && mode.is_none_or(|mode| backend.mode == mode)
         })
     };
-    let loaded: Vec<_> = app.studio.avatars()?.into_iter().map(|avatar| avatar.id).collect();
+    let studio = app.studio.clone();
+    // Reads the folder of avatars, and may wait for the built-in one to be drawn.
+    let avatars = tokio::task::spawn_blocking(move || studio.avatars()).await;
+    let avatars = avatars.map_err(StudioError::internal)??;
+    let loaded: Vec<_> = avatars.into_iter().map(|avatar| avatar.id).collect();
     Ok(Json(json!({
         "initialized": ready(Some(Mode::Model)).is_some(),
         "current_avatar": app.studio.current_avatar(),
