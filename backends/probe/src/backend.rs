@@ -15,11 +15,12 @@ use crate::click;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Barcode,
-    Flash { threshold: f32 },
+    Flash { threshold: f32, late_frames: u64 },
 }
 
 /// The measuring backend. Settings: `mode` ("barcode" or "flash"), and for flash `threshold`, the absolute
-/// sample value that makes a click (0 to 1; 0.25).
+/// sample value that makes a click (0 to 1; 0.25), and `late_frames`, by how many frames the flash comes too late
+/// (0 to 25; 0): a known error, to see whether a meter reads it.
 #[derive(Debug)]
 pub struct ProbeBackend {
     mode: Mode,
@@ -155,8 +156,10 @@ impl ProbeBackend {
         chroma.fill(128);
         match self.mode {
             Mode::Barcode => Barcode::new(request.frame, request.avatar_frame).draw(canvas.patch, luma),
-            Mode::Flash { threshold } => {
-                let samples = (params.first_sample(request.frame + 1) - first) as usize;
+            Mode::Flash { threshold, late_frames } => {
+                let heard = request.frame.saturating_sub(late_frames);
+                let first = params.first_sample(heard);
+                let samples = (params.first_sample(heard + 1) - first) as usize;
                 let mut pcm = vec![0.0; click::QUIET + samples];
                 audio.window(first as i64 - click::QUIET as i64, &mut pcm);
                 luma.fill(if click::onset(&pcm, threshold).is_some() { 235 } else { 16 });
@@ -176,9 +179,10 @@ fn read_config(config: &Value) -> Result<Mode, Error> {
         Value::Object(table) => table,
         other => return Err(Error::invalid_arg(format!("the probe's settings are a table, not {other}"))),
     };
-    if let Some(key) = table.keys().find(|key| !["mode", "threshold"].contains(&key.as_str())) {
+    if let Some(key) = table.keys().find(|key| !["mode", "threshold", "late_frames"].contains(&key.as_str()))
+    {
         return Err(Error::invalid_arg(format!(
-            "the probe has no setting `{key}`; it has `mode` and `threshold`"
+            "the probe has no setting `{key}`; it has `mode`, `threshold` and `late_frames`"
         )));
     }
     let threshold =
@@ -188,9 +192,16 @@ fn read_config(config: &Value) -> Result<Mode, Error> {
                 Error::invalid_arg(format!("`threshold` is above 0 and at most 1, not {value}"))
             })? as f32,
         };
+    let late_frames = match table.get("late_frames") {
+        None => 0,
+        Some(value) => value
+            .as_u64()
+            .filter(|value| *value <= 25)
+            .ok_or_else(|| Error::invalid_arg(format!("`late_frames` is 0 to 25, not {value}")))?,
+    };
     match table.get("mode").map(Value::as_str) {
         None | Some(Some("barcode")) => Ok(Mode::Barcode),
-        Some(Some("flash")) => Ok(Mode::Flash { threshold }),
+        Some(Some("flash")) => Ok(Mode::Flash { threshold, late_frames }),
         Some(_) => {
             Err(Error::invalid_arg(format!("`mode` is \"barcode\" or \"flash\", not {}", table["mode"])))
         }
