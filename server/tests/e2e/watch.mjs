@@ -20,7 +20,7 @@ const browser = await chromium.launch({
 });
 let failed = false;
 try {
-  const page = await browser.newPage();
+  const page = await browser.newPage({ bypassCSP: true });
   page.on('pageerror', error => console.error('page:', error.message));
   await page.goto(options.url);
   const report = await page.evaluate(measure, {
