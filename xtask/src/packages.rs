@@ -41,11 +41,19 @@ const RUN: &[Need] = &[
 ];
 
 const TEST: &[Need] = &[
-    Need { found: Found::Program("chromium"), package: "chromium", reason: "the viewer of the end-to-end tests" },
+    Need {
+        found: Found::Program("chromium"),
+        package: "chromium",
+        reason: "the viewer of the end-to-end tests",
+    },
     Need { found: Found::Program("flite"), package: "flite", reason: "speech with known phone times" },
     Need { found: Found::Program("node"), package: "nodejs", reason: "drives the browser" },
     Need { found: Found::Program("npm"), package: "npm", reason: "installs the browser's driver" },
-    Need { found: Found::Program("python3"), package: "python3-venv", reason: "the independent WebRTC client" },
+    Need {
+        found: Found::Program("python3"),
+        package: "python3-venv",
+        reason: "the independent WebRTC client",
+    },
 ];
 
 /// What building and running need.

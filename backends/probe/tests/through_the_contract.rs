@@ -111,7 +111,10 @@ fn wrong_settings_and_small_canvases_are_refused_with_a_reason() {
     for (config, reason) in [
         (json!({"mode": "strobe"}), "`mode` is \"barcode\" or \"flash\", not \"strobe\""),
         (json!({"mode": "flash", "threshold": 2}), "`threshold` is above 0 and at most 1, not 2"),
-        (json!({"colour": 1}), "the probe has no setting `colour`; it has `mode`, `threshold` and `late_frames`"),
+        (
+            json!({"colour": 1}),
+            "the probe has no setting `colour`; it has `mode`, `threshold` and `late_frames`",
+        ),
     ] {
         let error = instance(&config).err().unwrap();
         assert_eq!((error.code, error.message.as_str()), (Code::InvalidArg, reason));

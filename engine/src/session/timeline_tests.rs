@@ -49,9 +49,9 @@ fn speech_is_heard_whole_and_pushed_ahead_by_the_look_ahead() {
             pushed.extend(push.pcm);
             assert_eq!(push.end, pushed.len() == 16_000);
         }
-        if step.ask.is_some() {
+        if let Some(ask) = step.ask {
             asked += 1;
-            assert_eq!(step.ask.unwrap().flags.first, frame == 1);
+            assert_eq!(ask.flags.first, frame == 1);
             let needed = (640 * (frame + 1) + LOOKAHEAD - 640).min(16_000);
             assert!(pushed.len() as u64 >= needed, "frame {frame}");
         }

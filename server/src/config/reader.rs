@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
     fn nearest_span(&self, key: &str) -> Option<Range<usize>> {
         let spans = &self.found.borrow().spans;
         let ends = key.match_indices('.').map(|(at, _)| at).chain([key.len()]);
-        ends.filter_map(|end| spans.get(&key[..end]).cloned()).last()
+        ends.filter_map(|end| spans.get(&key[..end]).cloned()).next_back()
     }
 
     /// Every dotted key that was asked for.

@@ -208,7 +208,7 @@ impl EngineStudio {
                 fps,
                 first_viewer_wait: config.session.first_viewer_wait,
                 render_ahead: config.session.render_ahead,
-                speech: limits.clone(),
+                speech: limits,
             };
             let cast = Cast {
                 session: request.session.clone(),
