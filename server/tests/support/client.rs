@@ -25,7 +25,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit}
 
 /// What came over the wire.
 #[derive(Default)]
-pub struct Wire {
+pub(crate) struct Wire {
     pub packets: Vec<(Header, Bytes)>,
     pub reports: Vec<SenderReport>,
     /// Sequence numbers of video packets that were thrown away.
@@ -36,7 +36,7 @@ pub struct Wire {
 
 impl Wire {
     /// Payload types of the media seen, in the order of their first packet.
-    pub fn payload_types(&self) -> Vec<u8> {
+    pub(crate) fn payload_types(&self) -> Vec<u8> {
         let mut seen = Vec::new();
         for (header, _) in &self.packets {
             if !seen.contains(&header.payload_type) {
@@ -47,7 +47,7 @@ impl Wire {
     }
 
     /// Timestamps of one payload type, one a frame.
-    pub fn timestamps(&self, payload_type: u8) -> Vec<u32> {
+    pub(crate) fn timestamps(&self, payload_type: u8) -> Vec<u32> {
         let of_type = self.packets.iter().filter(|(header, _)| header.payload_type == payload_type);
         let mut all: Vec<u32> = of_type.map(|(header, _)| header.timestamp).collect();
         all.dedup();
@@ -55,7 +55,7 @@ impl Wire {
     }
 
     /// Frames that begin with H.264 parameter sets.
-    pub fn key_frames(&self, payload_type: u8) -> usize {
+    pub(crate) fn key_frames(&self, payload_type: u8) -> usize {
         let is_key = |(header, payload): &&(Header, Bytes)| {
             header.payload_type == payload_type && payload.first().is_some_and(|nal| nal & 0x1f == 24)
         };
@@ -63,7 +63,7 @@ impl Wire {
     }
 }
 
-pub struct Client {
+pub(crate) struct Client {
     pub connection: Arc<dyn PeerConnection>,
     pub viewer: Viewer,
     pub wire: Arc<Mutex<Wire>>,
@@ -71,13 +71,13 @@ pub struct Client {
 }
 
 /// Payload types of the client's offer.
-pub const VIDEO: u8 = 102;
-pub const RTX: u8 = 103;
-pub const AUDIO: u8 = 111;
+pub(crate) const VIDEO: u8 = 102;
+pub(crate) const RTX: u8 = 103;
+pub(crate) const AUDIO: u8 = 111;
 
 impl Client {
     /// Offers to receive both tracks of `stream`.
-    pub async fn watch(stream: &Arc<LiveStream>, drop_each: u16) -> Self {
+    pub(crate) async fn watch(stream: &Arc<LiveStream>, drop_each: u16) -> Self {
         let wire = Arc::new(Mutex::new(Wire { drop_each, ..Wire::default() }));
         let mut engine = MediaEngine::default();
         register(&mut engine);
@@ -115,7 +115,7 @@ impl Client {
     }
 
     /// Waits until what came satisfies `enough`; a minute at most.
-    pub async fn until(&self, enough: impl Fn(&Wire) -> bool) {
+    pub(crate) async fn until(&self, enough: impl Fn(&Wire) -> bool) {
         for _ in 0..6_000 {
             if enough(&self.wire.lock().unwrap()) {
                 return;
@@ -127,7 +127,7 @@ impl Client {
     }
 
     /// The video track, once it has arrived.
-    pub async fn video(&mut self) -> Arc<dyn TrackRemote> {
+    pub(crate) async fn video(&mut self) -> Arc<dyn TrackRemote> {
         loop {
             let tracks = self.tracks.borrow_and_update().clone();
             for track in tracks {

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
-pub mod client;
+pub(crate) mod client;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,17 +12,17 @@ use lipcast_codecs::{I420, I420Ref};
 use lipcast_engine::time::FrameRate;
 use lipcast_server::live::{LiveStream, LiveUnit, StreamFormat};
 
-pub const FPS: FrameRate = FrameRate::FPS_25;
+pub(crate) const FPS: FrameRate = FrameRate::FPS_25;
 
 /// A picture that moves, and a hum.
-pub struct TestUnit {
+pub(crate) struct TestUnit {
     frame: u64,
     picture: I420,
     pcm: Vec<f32>,
 }
 
 impl TestUnit {
-    pub fn new(frame: u64) -> Self {
+    pub(crate) fn new(frame: u64) -> Self {
         let mut picture = I420::black(128, 96).unwrap();
         for (index, pixel) in picture.data_mut()[..128 * 96].iter_mut().enumerate() {
             *pixel = 30 + ((index as u64 * 7 + index as u64 / 128 * 13 + frame * 5) % 190) as u8;
@@ -48,7 +48,7 @@ impl LiveUnit for TestUnit {
 }
 
 /// A stream whose units the test hands over itself, and the sign that the first viewer came.
-pub fn stream() -> (Arc<LiveStream>, SyncSender<TestUnit>, Receiver<()>) {
+pub(crate) fn stream() -> (Arc<LiveStream>, SyncSender<TestUnit>, Receiver<()>) {
     let (units, receiver) = sync_channel(2);
     let (first, came) = sync_channel(8);
     let format =
@@ -58,7 +58,7 @@ pub fn stream() -> (Arc<LiveStream>, SyncSender<TestUnit>, Receiver<()>) {
 }
 
 /// Hands over units from the first viewer on, one each `pace`, until the returned guard is dropped.
-pub fn performing(pace: Duration) -> (Arc<LiveStream>, Performer) {
+pub(crate) fn performing(pace: Duration) -> (Arc<LiveStream>, Performer) {
     let (stream, units, came) = stream();
     let (stop, stopped) = sync_channel::<()>(0);
     let thread = std::thread::spawn(move || {
@@ -76,7 +76,7 @@ pub fn performing(pace: Duration) -> (Arc<LiveStream>, Performer) {
 }
 
 /// Ends the session when dropped.
-pub struct Performer {
+pub(crate) struct Performer {
     stop: Option<SyncSender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
