@@ -50,7 +50,7 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
     let limits = speech_limits(&config);
     let mut speech = match &arguments.audio {
         Some(path) => SpeechDecoder::open(path, &limits).map_err(failed)?,
-        None => stages.builtin_speech(&limits).map_err(failed)?,
+        None => stages.builtin_speech().map_err(failed)?,
     };
     let avatar = match &arguments.avatar {
         Some(id) => stages.avatar(id).map_err(failed)?,

@@ -194,7 +194,7 @@ impl EngineStudio {
         // Opened first: what is wrong with it is the client's to know before anything is loaded.
         let speech = match &request.speech {
             SpeechSource::Nothing => None,
-            SpeechSource::Builtin => Some(stages.builtin_speech(&limits)?),
+            SpeechSource::Builtin => Some(stages.builtin_speech()?),
             SpeechSource::File(file) => Some(open_speech(file, &limits)?),
         };
         let avatar = match request.avatar {

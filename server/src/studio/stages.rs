@@ -157,8 +157,10 @@ impl Stages {
     ///
     /// # Errors
     /// When this program cannot read its own clip.
-    pub fn builtin_speech(&self, limits: &SpeechLimits) -> Result<SpeechDecoder, StudioError> {
-        SpeechDecoder::from_bytes(builtin_clip::CLIP.to_vec(), builtin_clip::FILE_NAME, limits)
+    pub fn builtin_speech(&self) -> Result<SpeechDecoder, StudioError> {
+        // Limits are for what others bring.
+        let limits = SpeechLimits::default();
+        SpeechDecoder::from_bytes(builtin_clip::CLIP.to_vec(), builtin_clip::FILE_NAME, &limits)
             .map_err(StudioError::internal)
     }
 

@@ -117,7 +117,7 @@ async fn bad_input_is_answered_and_a_session_beside_it_misses_nothing() {
     server.clip("-f lavfi -i sine=d=6 -ar 8000", "long.wav");
     server.clip("-f lavfi -i sine=d=1 -ar 192000 -ac 6", "wide.wav");
     server.clip("-f lavfi -i testsrc2=s=320x240:d=1 -pix_fmt yuv420p", "wall.mp4");
-    server.clip("-f lavfi -i color=gray:s=1x1 -frames:v 1", "dot.png");
+    server.clip("-f lavfi -i color=gray:s=16x16 -frames:v 1 -vf scale=1:1", "dot.png");
     fs::write(server.media("empty.wav"), "").unwrap();
     fs::write(server.media("text.wav"), "this is no sound, and never was").unwrap();
     fs::write(server.media("text.mp4"), "this is no film, and never was").unwrap();
@@ -190,7 +190,7 @@ async fn bad_input_is_answered_and_a_session_beside_it_misses_nothing() {
         let (status, reply) = server.send("POST", "/api/webrtc/offer", body.into()).await;
         let shown: String = sdp.chars().take(40).collect();
         assert_eq!(status, 400, "{shown}: {reply}");
-        assert!(reply["detail"].as_str().unwrap().contains("SDP") || sdp == no_codec, "{shown}: {reply}");
+        assert!(reply["detail"].as_str().unwrap().contains("offer"), "{shown}: {reply}");
     }
     assert!(watcher.frames() > 50);
     server.studio.shut_down().await;
