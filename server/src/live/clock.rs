@@ -44,6 +44,12 @@ impl MediaClock {
         (self.media_time(instant).as_nanos() * u128::from(rate) / 1_000_000_000) as u64
     }
 
+    /// When tick `ticks` of a clock of `rate` Hz is due; for media before the anchor, the anchor itself.
+    pub fn instant_of(&self, ticks: i64, rate: u32) -> Instant {
+        let nanos = u128::from(ticks.max(0) as u64) * 1_000_000_000 / u128::from(rate);
+        self.anchor + Duration::from_nanos(nanos as u64).saturating_sub(self.anchor_media)
+    }
+
     /// `instant` as a 64-bit NTP timestamp: seconds since 1900 in the high half, binary fraction in the low.
     pub fn ntp(&self, instant: Instant) -> u64 {
         const SECONDS_FROM_1900_TO_1970: u64 = 2_208_988_800;
@@ -68,6 +74,8 @@ mod tests {
         assert_eq!(clock.media_time(start), Duration::from_secs(2));
         assert_eq!(clock.ticks(later, 90_000), 315_000);
         assert_eq!(clock.ticks(later, 48_000), 168_000);
+        assert_eq!(clock.instant_of(168_000, 48_000), later);
+        assert_eq!(clock.instant_of(-312, 48_000), start);
     }
 
     #[test]

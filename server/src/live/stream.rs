@@ -1,6 +1,7 @@
 //! The handle on a session's encoded media, and a viewer's share of it.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -16,6 +17,10 @@ use super::{LiveUnit, MediaClock};
 /// Encoded frames kept for a slow viewer: a good second of 25 video and 50 audio frames.
 /// One that is further behind continues with the next key frame.
 const BACKLOG: usize = 96;
+
+/// Below this a face is no longer worth showing; a viewer whose link carries less loses frames instead of taking
+/// the picture from everybody.
+const LEAST_VIDEO_BITRATE: u32 = 200_000;
 
 /// What a session's media look like; fixed while it lives.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +70,7 @@ pub struct LiveStream {
     pub(super) clock: Arc<OnceLock<MediaClock>>,
     pub(super) h264: Lane,
     pub(super) vp8: Lane,
+    subscriptions: AtomicU64,
     /// `None` once the session has ended.
     frames: Mutex<Option<broadcast::Sender<Arc<EncodedFrame>>>>,
     viewers: watch::Sender<usize>,
@@ -76,7 +82,32 @@ pub struct LiveStream {
 pub(super) struct Lane {
     pub(super) viewers: AtomicUsize,
     pub(super) bell: KeyFrameBell,
+    /// What the encoder aims at, bits a second.
     pub(super) bitrate: AtomicU32,
+    /// What single viewers can take, by subscription.
+    limits: Mutex<HashMap<u64, u32>>,
+}
+
+impl Lane {
+    fn new(bitrate: u32) -> Self {
+        Self {
+            viewers: AtomicUsize::new(0),
+            bell: KeyFrameBell::default(),
+            bitrate: AtomicU32::new(bitrate),
+            limits: Mutex::default(),
+        }
+    }
+
+    /// One encode serves all viewers of a codec, so the slowest of them sets its rate.
+    fn limit(&self, subscription: u64, limit: Option<u32>, most: u32) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        match limit {
+            Some(limit) => limits.insert(subscription, limit),
+            None => limits.remove(&subscription),
+        };
+        let least = limits.values().copied().fold(most, u32::min);
+        self.bitrate.store(least.max(LEAST_VIDEO_BITRATE.min(most)), Ordering::Relaxed);
+    }
 }
 
 impl LiveStream {
@@ -97,16 +128,12 @@ impl LiveStream {
         U: LiveUnit,
         I: IntoIterator<Item = U> + Send + 'static,
     {
-        let lane = || Lane {
-            viewers: AtomicUsize::new(0),
-            bell: KeyFrameBell::default(),
-            bitrate: AtomicU32::new(format.video_bitrate),
-        };
         let stream = Arc::new(Self {
             format,
             clock: Arc::default(),
-            h264: lane(),
-            vp8: lane(),
+            h264: Lane::new(format.video_bitrate),
+            vp8: Lane::new(format.video_bitrate),
+            subscriptions: AtomicU64::new(0),
             frames: Mutex::new(Some(broadcast::Sender::new(BACKLOG))),
             viewers: watch::Sender::new(0),
             on_first_viewer: Mutex::new(Some(Box::new(on_first_viewer))),
@@ -159,9 +186,9 @@ impl LiveStream {
         self.lane(codec).bell.ring();
     }
 
-    /// Sets what the encoder of `codec` aims at from its next frame on, bits a second.
-    pub fn set_video_bitrate(&self, codec: VideoCodec, bits_per_second: u32) {
-        self.lane(codec).bitrate.store(bits_per_second, Ordering::Relaxed);
+    /// What the encoder of `codec` aims at now, bits a second: the format's rate, or what its slowest viewer takes.
+    pub fn video_bitrate(&self, codec: VideoCodec) -> u32 {
+        self.lane(codec).bitrate.load(Ordering::Relaxed)
     }
 
     /// Counts one more viewer, who gets audio and, with a codec, video beginning at a key frame.
@@ -177,7 +204,8 @@ impl LiveStream {
         if let Some(first) = first {
             first();
         }
-        Some(Subscription { stream: Arc::clone(self), video, frames, awaits_key: true })
+        let id = self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        Some(Subscription { stream: Arc::clone(self), id, video, frames, awaits_key: true })
     }
 
     pub(super) fn lane(&self, codec: VideoCodec) -> &Lane {
@@ -221,6 +249,7 @@ impl Drop for EndOnDrop<'_> {
 #[derive(Debug)]
 pub struct Subscription {
     stream: Arc<LiveStream>,
+    id: u64,
     video: Option<VideoCodec>,
     frames: broadcast::Receiver<Arc<EncodedFrame>>,
     /// Video is of no use before the next key frame.
@@ -249,6 +278,14 @@ impl Subscription {
         }
     }
 
+    /// Tells that this viewer's link carries at most `bits_per_second` of video.
+    pub fn limit_video(&self, bits_per_second: u32) {
+        if let Some(codec) = self.video {
+            let most = self.stream.format.video_bitrate;
+            self.stream.lane(codec).limit(self.id, Some(bits_per_second), most);
+        }
+    }
+
     fn wants(&mut self, medium: Medium) -> bool {
         match medium {
             Medium::Audio => true,
@@ -266,7 +303,9 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(codec) = self.video {
-            self.stream.lane(codec).viewers.fetch_sub(1, Ordering::AcqRel);
+            let lane = self.stream.lane(codec);
+            lane.limit(self.id, None, self.stream.format.video_bitrate);
+            lane.viewers.fetch_sub(1, Ordering::AcqRel);
         }
         self.stream.viewers.send_modify(|viewers| *viewers -= 1);
     }

@@ -2,17 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ::webrtc::media_stream::track_local::{TrackLocal, static_rtp::TrackLocalStaticRTP};
 use ::webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateType,
     RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription, Registry, SettingEngine,
-    SettingEngineBuilder,
+    SettingEngineBuilder, configure_twcc_sender_only,
 };
 use async_trait::async_trait;
 use lipcast_codecs::VideoCodec;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::{NackResponderBuilder, Slot};
+use rtc::interceptor::{CongestionControlBuilder, NackResponderBuilder, Slot};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
@@ -21,7 +22,9 @@ use rtc::rtp_transceiver::rtp_sender::{
 use rtc::shared::error::Error;
 use tokio::sync::watch;
 
-use super::interceptors::{Chained, KeyFrameRequests, NackGate, ReportedTrack, SenderReports};
+use super::interceptors::{
+    Chained, KeyFrameRequests, NackGate, Pacer, QueueDelay, ReportedTrack, SenderReports, SharedTarget,
+};
 use super::offer::{Offer, OfferedCodec, OfferedVideo};
 use super::rtp_writer::RtpWriter;
 use super::{OfferError, WebrtcSettings};
@@ -30,6 +33,9 @@ use crate::live::{EncodedFrame, LiveStream, Medium};
 /// Name of the media stream in the answer, and canonical name in the reports: one for both tracks, which is what
 /// makes a receiver keep them in step.
 const STREAM: &str = "lipcast";
+
+/// The estimate goes no lower, bits a second: a loss-based flow beside ours would otherwise starve it.
+const LEAST_TARGET: u32 = 250_000;
 
 /// Whether media reach the viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +57,9 @@ pub(super) trait MediaPeer: Send {
     /// for are left out.
     async fn send(&mut self, frame: &EncodedFrame) -> Result<(), Error>;
 
+    /// What the viewer's link is estimated to carry of everything sent to it, bits a second.
+    fn target_bitrate(&self) -> u32;
+
     /// How the connection stands; changes can be awaited.
     fn state(&self) -> watch::Receiver<PeerState>;
 
@@ -66,11 +75,13 @@ pub(super) async fn answer(
     settings: &WebrtcSettings,
 ) -> Result<(WebrtcPeer, String), OfferError> {
     let tracks = Tracks::for_offer(offer);
+    let mut engine = media_engine(offer)?;
+    let (registry, target) = interceptors(&tracks, offer, stream, &mut engine)?;
     let (gathered, mut gathering) = watch::channel(false);
     let (state, states) = watch::channel(PeerState::Connecting);
     let connection = PeerConnectionBuilder::<SocketAddr>::new()
-        .with_media_engine(media_engine(offer)?)
-        .with_interceptor_registry(interceptors(&tracks, offer, stream))
+        .with_media_engine(engine)
+        .with_interceptor_registry(registry)
         .with_setting_engine(setting_engine(settings))
         .with_handler(Arc::new(Events { gathered, state }))
         .with_udp_addrs(settings.addresses.clone())
@@ -93,7 +104,7 @@ pub(super) async fn answer(
     // Late addresses are left out; those of the host itself are there at once.
     let _ = tokio::time::timeout(settings.gather_timeout, gathering.wait_for(|done| *done)).await;
     let answer = connection.local_description().await.ok_or(OfferError::SessionEnded)?.sdp;
-    Ok((WebrtcPeer { connection: Box::new(connection), video, audio, states }, answer))
+    Ok((WebrtcPeer { connection: Box::new(connection), video, audio, target, states }, answer))
 }
 
 impl From<Error> for OfferError {
@@ -107,6 +118,7 @@ pub(super) struct WebrtcPeer {
     connection: Box<dyn PeerConnection>,
     video: Option<Sender>,
     audio: Option<Sender>,
+    target: SharedTarget,
     states: watch::Receiver<PeerState>,
 }
 
@@ -127,6 +139,10 @@ impl MediaPeer for WebrtcPeer {
             track.write_rtp(packet).await?;
         }
         Ok(())
+    }
+
+    fn target_bitrate(&self) -> u32 {
+        self.target.load(Ordering::Relaxed)
     }
 
     fn state(&self) -> watch::Receiver<PeerState> {
@@ -259,12 +275,29 @@ fn opus_codec() -> RTCRtpCodec {
     }
 }
 
-/// From the wire up: the gate before the responder it guards, our sender reports, the ear for key frame requests.
-fn interceptors(tracks: &Tracks, offer: &Offer, stream: &Arc<LiveStream>) -> Registry {
+/// From the wire up: the estimator and the numbers its feedback names, the pacer, the gate before the responder it
+/// guards, our sender reports, the ear for key frame requests.
+fn interceptors(
+    tracks: &Tracks,
+    offer: &Offer,
+    stream: &Arc<LiveStream>,
+    engine: &mut MediaEngine,
+) -> Result<(Registry, SharedTarget), OfferError> {
+    let format = stream.format();
+    // Begins with what everything takes at full rate: a wrong guess is corrected within a second or two.
+    let full = (f64::from(format.video_bitrate + format.audio_bitrate) * 1.25) as u32;
+    let (estimator, target) = QueueDelay::new(full, LEAST_TARGET.min(full), full);
     let reported = [&tracks.video, &tracks.audio].into_iter().flatten().map(|track| track.reported);
     let reports = SenderReports::new(stream.shared_clock(), STREAM, reported);
-    let mut registry = Registry::new()
-        .with(Slot::from(3_900), Chained::new(NackGate::new(stream.format().video_bitrate)))
+    let video_ssrcs = tracks
+        .video
+        .iter()
+        .flat_map(|track| [Some(track.reported.ssrc), track.retransmission_ssrc])
+        .flatten();
+    let mut registry = configure_twcc_sender_only(Registry::new(), engine)?
+        .with(Slot::CongestionControl, CongestionControlBuilder::new(estimator).build())
+        .with(Slot::Pacer, Chained::new(Pacer::new(video_ssrcs.collect(), f64::from(full))))
+        .with(Slot::from(3_900), Chained::new(NackGate::new(format.video_bitrate)))
         .with(Slot::NackResponder, NackResponderBuilder::new().build())
         .with(Slot::SenderReport, Chained::new(reports));
     if let Some(OfferedVideo { codec, .. }) = offer.video {
@@ -277,7 +310,7 @@ fn interceptors(tracks: &Tracks, offer: &Offer, stream: &Arc<LiveStream>) -> Reg
         });
         registry = registry.with(Slot::from(20_000), Chained::new(requests));
     }
-    registry
+    Ok((registry, target))
 }
 
 fn setting_engine(settings: &WebrtcSettings) -> SettingEngine {

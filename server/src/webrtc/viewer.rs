@@ -1,7 +1,8 @@
 //! A viewer from offer to farewell.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lipcast_codecs::VideoCodec;
 use tokio::sync::watch;
@@ -11,7 +12,13 @@ use tracing::Instrument;
 use super::offer::Offer;
 use super::peer::{self, MediaPeer, PeerState};
 use super::{OfferError, WebrtcSettings};
-use crate::live::LiveStream;
+use crate::live::{EncodedFrame, LiveStream, Medium};
+
+/// How often the encoder is told what a viewer's link carries.
+const RATE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// RTP, SRTP, UDP and IP headers of fifty audio packets a second, bits.
+const AUDIO_HEADERS: u32 = 50 * 60 * 8;
 
 /// A viewer whose offer was answered. Dropping it changes nothing: the viewer watches until it leaves, the session
 /// ends, or [`close`](Self::close) is called.
@@ -103,13 +110,59 @@ async fn send_when_connected(
     }
     let Some(mut frames) = stream.subscribe(video) else { return "the session had ended" };
     tracing::info!(?video, "viewer connected");
-    while let Some(frame) = frames.next().await {
+    let mut asked = Instant::now();
+    let mut sound = EvenSound::default();
+    loop {
+        if asked.elapsed() >= RATE_INTERVAL {
+            asked = Instant::now();
+            frames.limit_video(video_share(peer.target_bitrate(), stream.format().audio_bitrate));
+        }
+        let frame = tokio::select! {
+            frame = sound.next_due() => frame,
+            frame = frames.next() => match (frame, stream.clock()) {
+                (None, _) => return "the session ended",
+                (Some(frame), Some(clock)) if frame.medium == Medium::Audio => {
+                    sound.hold(clock.instant_of(frame.timestamp, 48_000), frame);
+                    continue;
+                }
+                (Some(frame), _) => frame,
+            },
+        };
         if let Err(error) = peer.send(&frame).await {
             tracing::debug!(%error, "sending to a viewer");
             return "nothing could be sent";
         }
     }
-    "the session ended"
+}
+
+/// Sends the Opus frames of a unit one after the other when each is due, instead of all when the unit is.
+///
+/// A receiver takes the unevenness of packets for that of the network and delays the sound by as much: a unit's two
+/// frames sent at once cost the listener, and the picture with him, 20 ms.
+#[derive(Default)]
+struct EvenSound(VecDeque<(Instant, Arc<EncodedFrame>)>);
+
+impl EvenSound {
+    /// Frames held at most, 160 ms: a session that runs faster than the clock is not slowed down here.
+    const MOST: usize = 8;
+
+    fn hold(&mut self, due: Instant, frame: Arc<EncodedFrame>) {
+        self.0.push_back((due, frame));
+    }
+
+    /// The next frame, at its time; for ever when there is none. May be dropped while waiting.
+    async fn next_due(&mut self) -> Arc<EncodedFrame> {
+        let Some((due, _)) = self.0.front() else { return std::future::pending().await };
+        if self.0.len() <= Self::MOST {
+            tokio::time::sleep_until((*due).into()).await;
+        }
+        self.0.pop_front().expect("the frame that was waited for").1
+    }
+}
+
+/// What is left for video of a link that carries `target` bits a second, with room for headers and retransmissions.
+fn video_share(target: u32, audio_bitrate: u32) -> u32 {
+    (target / 10 * 9).saturating_sub(audio_bitrate + AUDIO_HEADERS)
 }
 
 /// Waits until the peer is lost: closed, or disconnected for longer than `grace`.

@@ -1,7 +1,7 @@
 // Runs inside the page: plays a session and measures it. Self-contained, since it is sent there as text.
 //
-// Picture: every presented frame is drawn to a canvas (requestVideoFrameCallback). Sound: an AudioWorklet on the
-// remote stream reports when a click begins. Both clocks are turned into performance.now() milliseconds.
+// Picture: every presented frame is drawn to a canvas (requestVideoFrameCallback). Sound: every chunk that the player
+// takes from its jitter buffer (MediaStreamTrackProcessor). Both on performance.now(), milliseconds.
 export async function measure({ session, start, token, seconds, codec, barcode, flash }) {
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   const post = async (path, body) => {
@@ -76,30 +76,32 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
   await video.play();
   const firstFrameAfter = performance.now() - offeredAt;
 
-  // Sound: the worklet tells the context time of the first loud sample after 100 ms of quiet.
+  // Sound: where a loud sample follows 100 ms of quiet, at the instant the player takes it from its jitter buffer.
+  // Chunks are read late and unevenly; the promptest one tells how their own clock relates to the page's.
   const clicks = [];
-  const audio = new AudioContext({ latencyHint: 'interactive', sampleRate: 48000 });
-  const processor = `registerProcessor('clicks', class extends AudioWorkletProcessor {
-    constructor() { super(); this.quiet = 0; this.peak = 0; }
-    process([input]) {
-      const samples = input[0];
-      if (samples) for (let i = 0; i < samples.length; i++) {
-        const level = Math.abs(samples[i]);
-        if (level > this.peak) this.peak = level;
-        if (level > 0.2) { if (this.quiet > 4800) this.port.postMessage({ at: currentTime + i / sampleRate }); this.quiet = 0; }
-        else this.quiet++;
+  const readSound = async track => {
+    const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    let quiet = 0;
+    let lag = Infinity;
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const plane = new Float32Array(value.numberOfFrames);
+      value.copyTo(plane, { planeIndex: 0, format: 'f32-planar' });
+      const timestamp = value.timestamp / 1000;
+      lag = Math.min(lag, performance.now() - timestamp);
+      for (let i = 0; i < plane.length; i++) {
+        if (Math.abs(plane[i]) <= 0.2) quiet++;
+        else {
+          if (quiet > value.sampleRate / 10) clicks.push({ chunk: timestamp + (i * 1000) / value.sampleRate });
+          quiet = 0;
+        }
       }
-      return true;
+      value.close();
+      clicks.lag = lag;
     }
-  });`;
-  await audio.audioWorklet.addModule(URL.createObjectURL(new Blob([processor], { type: 'text/javascript' })));
-  const node = new AudioWorkletNode(audio, 'clicks', { numberOfOutputs: 1 });
-  node.port.onmessage = ({ data }) => {
-    const { contextTime, performanceTime } = audio.getOutputTimestamp();
-    clicks.push({ context: data.at, at: performanceTime + (data.at - contextTime) * 1000 });
   };
-  audio.createMediaStreamSource(remote).connect(node).connect(audio.destination);
-  await audio.resume();
+  if (flash) readSound(remote.getAudioTracks()[0]);
 
   const samples = [];
   const sample = async () => {
@@ -158,6 +160,7 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
   }
   if (flash) {
     const flashes = frames.filter((frame, i) => frame.white && i > 0 && !frames[i - 1].white);
+    for (const click of clicks) click.at = click.chunk + clicks.lag;
     // A click belongs to the nearest flash; positive: the sound comes later than the picture.
     const pairs = clicks.flatMap(click => {
       const nearest = flashes.toSorted((a, b) => Math.abs(a.at - click.at) - Math.abs(b.at - click.at))[0];

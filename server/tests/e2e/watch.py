@@ -15,7 +15,8 @@ import urllib.request
 
 import numpy
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpreceiver import RTCRtpReceiver, TimestampMapper
 
 NTP_UNIT = 2.0**-32
 
@@ -46,6 +47,8 @@ def listen_for_reports(reports):
         await original(self, packet)
 
     RTCRtpReceiver._handle_rtcp_packet = handle
+    # Frames keep their RTP timestamps; aiortc would count each track from its own first frame.
+    TimestampMapper.map = lambda self, timestamp: timestamp
 
 
 def read_barcode(luma):
@@ -116,7 +119,13 @@ async def watch(options):
 
     @connection.on("track")
     def on_track(track):
-        asyncio.ensure_future(read_video(track) if track.kind == "video" else read_audio(track))
+        async def read():
+            try:
+                await (read_video(track) if track.kind == "video" else read_audio(track))
+            except MediaStreamError:
+                pass  # The end of the track.
+
+        asyncio.ensure_future(read())
 
     if options.start is not None:
         await post(options.url, f"/api/webrtc/realtime/start?session_id={options.session}&{options.start}", options.token)

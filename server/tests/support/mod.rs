@@ -1,6 +1,6 @@
 //! A session without an engine and a viewer without a browser.
 
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary is a crate that uses its own part of this")]
 
 pub(crate) mod client;
 

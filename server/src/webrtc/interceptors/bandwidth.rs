@@ -79,7 +79,8 @@ impl QueueDelay {
                 lost += 1;
                 continue;
             };
-            let delay = arrival.as_secs_f64() - report.departure.saturating_duration_since(first).as_secs_f64();
+            let delay =
+                arrival.as_secs_f64() - report.departure.saturating_duration_since(first).as_secs_f64();
             self.delays.push_back((now, delay));
             self.arrived.push_back((now, report.size));
             least = Some(least.map_or(delay, |least| least.min(delay)));

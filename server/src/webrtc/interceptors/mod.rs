@@ -2,11 +2,17 @@
 //!
 //! Each is free of clocks and sockets: packets come with their instant, so tests run in no time.
 
+mod bandwidth;
+pub(super) use bandwidth::{QueueDelay, SharedTarget};
+
 mod key_frame_requests;
 pub(super) use key_frame_requests::KeyFrameRequests;
 
 mod nack_gate;
 pub(super) use nack_gate::NackGate;
+
+mod pacer;
+pub(super) use pacer::Pacer;
 
 mod sender_reports;
 pub(super) use sender_reports::{ReportedTrack, SenderReports};
