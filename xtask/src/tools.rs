@@ -1,4 +1,5 @@
-//! Tools of the tests that come from package registries: a Python environment and node modules under `target/tools`.
+//! Tools of the tests that come from package registries: a Python environment under
+//! `target/tools`, and node modules beside the scripts that use them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,16 +28,16 @@ pub(crate) fn python() -> Result<()> {
     mark_current(&environment, &wanted)
 }
 
-/// The driver of the browser.
+/// The driver of the browser, beside the scripts that use it, since that is where node looks.
 pub(crate) fn node() -> Result<()> {
-    let wanted = root().join("server/tests/e2e/package.json");
-    let modules = folder().join("node");
+    let scripts = root().join("server/tests/e2e");
+    let wanted = scripts.join("package.json");
+    let modules = scripts.join("node_modules");
     if is_current(&modules, &wanted)? {
         return Ok(());
     }
-    fs::create_dir_all(&modules)?;
-    fs::copy(&wanted, modules.join("package.json"))?;
-    run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund"]).current_dir(&modules))?;
+    let arguments = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"];
+    run(Command::new("npm").args(arguments).current_dir(&scripts))?;
     mark_current(&modules, &wanted)
 }
 

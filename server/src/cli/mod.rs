@@ -1,8 +1,9 @@
-//! The command line: `lipcast serve`, `render`, `avatar`, `config check`.
+//! The command line: `lipcast serve`, `render`, `avatar`, `config check`, `bench`.
 //!
 //! Every command works from the folder of a `config.toml`, or of none, without further arguments.
 
 mod avatar;
+mod bench;
 mod config;
 mod progress;
 mod render;
@@ -37,6 +38,9 @@ enum Command {
     /// Prepare, list, show and delete avatars.
     #[command(subcommand)]
     Avatar(avatar::Command),
+    /// Measure: lip-sync, A/V sync, and how fast things begin.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
@@ -79,6 +83,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(own)) => serve::run(settings, own),
         Some(Command::Render(own)) => render::run(settings, own),
         Some(Command::Avatar(command)) => avatar::run(settings, command),
+        Some(Command::Bench(command)) => bench::run(settings, command),
         Some(Command::Config(command)) => config::run(settings, command),
     };
     match outcome {

@@ -21,6 +21,8 @@ pub mod series;
 
 pub mod report;
 
+pub mod record;
+
 pub use phones::{Phone, PhoneError, SpokenText};
 pub use pixels::{Canvas, MouthMeasure, measure};
 pub use report::{Closures, Controls, Envelope, LipSync, Recording};

@@ -1,0 +1,172 @@
+//! A server of its own for a measurement, and the clients that watch it: a real browser and aiortc.
+//!
+//! In: settings. Out: what the clients measured, as JSON. The server is this very program in a child process, with a
+//! data folder that goes away with it, on a free port of the loopback address.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Why a measurement could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RigError {
+    /// A file or a process of the rig itself.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The server ended before it listened.
+    #[error("the server did not start; it said: {0}")]
+    Server(String),
+    /// A client is not installed.
+    #[error("{0} is missing: run `cargo xtask test install` in the checkout first")]
+    Client(PathBuf),
+    /// A client ended without a measurement.
+    #[error("{client} measured nothing: {message}")]
+    Measure {
+        /// Which one.
+        client: &'static str,
+        /// Its last words.
+        message: String,
+    },
+}
+
+fn io(what: &'static str) -> impl Fn(std::io::Error) -> RigError {
+    move |source| RigError::Io { what, source }
+}
+
+/// A running server; ends when dropped.
+pub struct Rig {
+    folder: TempDir,
+    server: Child,
+    url: String,
+    started_in: Duration,
+}
+
+impl Rig {
+    /// Starts `program` with `settings` (the text of a `config.toml`, without `[media]`), whose media folder holds
+    /// `files`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or the server does not come up.
+    pub fn start(program: &Path, settings: &str, files: &[(&str, &[u8])]) -> Result<Self, RigError> {
+        let folder = TempDir::with_prefix("lipcast-rig-").map_err(io("make a folder"))?;
+        let media = folder.path().join("data/media");
+        fs::create_dir_all(&media).map_err(io("make a folder"))?;
+        for (name, bytes) in files {
+            fs::write(media.join(name), bytes).map_err(io("write a media file"))?;
+        }
+        let config = folder.path().join("config.toml");
+        fs::write(&config, format!("[media]\ndata_dir = \"data\"\n{settings}"))
+            .map_err(io("write the settings"))?;
+        let log = fs::File::create(folder.path().join("server.log")).map_err(io("write the log"))?;
+        let begun = Instant::now();
+        let mut server = Command::new(program)
+            .arg("--config")
+            .arg(&config)
+            .args(["serve", "--bind", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(io("start the server"))?;
+        let mut lines = BufReader::new(server.stdout.take().expect("piped above")).lines();
+        let url = lines
+            .next()
+            .and_then(Result::ok)
+            .and_then(|line| line.split_whitespace().last().map(str::to_owned));
+        let started_in = begun.elapsed();
+        // The server must never block on a pipe that nobody reads.
+        std::thread::spawn(move || lines.for_each(drop));
+        let mut rig = Self { folder, server, url: url.unwrap_or_default(), started_in };
+        if rig.url.is_empty() {
+            let _ = rig.server.wait();
+            let said = fs::read_to_string(rig.folder.path().join("server.log")).unwrap_or_default();
+            return Err(RigError::Server(said.trim().to_owned()));
+        }
+        Ok(rig)
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// From starting the process to its line that says it listens.
+    pub fn started_in(&self) -> Duration {
+        self.started_in
+    }
+
+    /// The server's process.
+    pub fn process_id(&self) -> u32 {
+        self.server.id()
+    }
+
+    /// What the server wrote to its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Who watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// Headless Chromium: what a viewer sees, its player's buffers included.
+    Browser,
+    /// aiortc: what the server says, by RTP time and sender reports, without any player.
+    Aiortc,
+}
+
+impl Client {
+    /// Watches `rig` and returns the client's report. `arguments` go to the client (`--seconds 30`, `--start ''`, …);
+    /// its script in the checkout at `root` tells them.
+    ///
+    /// # Errors
+    /// When the client is not installed, or ends without a report.
+    pub fn watch(self, root: &Path, rig: &Rig, arguments: &[&str]) -> Result<Value, RigError> {
+        let scripts = root.join("server/tests/e2e");
+        let (name, program, script) = match self {
+            Self::Browser => ("the browser", PathBuf::from("node"), scripts.join("watch.mjs")),
+            Self::Aiortc => ("aiortc", root.join("target/tools/venv/bin/python"), scripts.join("watch.py")),
+        };
+        let needed = if self == Self::Browser {
+            scripts.join("node_modules/playwright-core")
+        } else {
+            program.clone()
+        };
+        if let Some(missing) = [needed, script.clone()].into_iter().find(|path| !path.exists()) {
+            return Err(RigError::Client(missing));
+        }
+        let output = Command::new(program)
+            .arg(script)
+            .args(["--url", rig.url()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(io("start a client"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let report = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+        report.ok_or_else(|| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let message =
+                said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no words").to_owned();
+            RigError::Measure { client: name, message }
+        })
+    }
+}

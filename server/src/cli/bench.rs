@@ -1,0 +1,219 @@
+//! `lipcast bench`: the figures of `docs/performance.md`, each by one command.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use lipcast_engine::audio::SpeechDecoder;
+use lipcast_engine::avatar::{Avatar, AvatarId};
+
+use super::{CliError, failed, load, progress};
+use crate::bench::lipsync::{LipSync, Phone, Recording, phones, record};
+use crate::bench::rig::{Client, Rig};
+use crate::bench::{start, sync};
+use crate::config::Config;
+use crate::studio::{Stages, speech_limits};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Lip-sync of the serving backend, measured from its output pixels.
+    Lipsync(LipsyncArguments),
+    /// A/V sync at the receiver, in aiortc and in Chromium, with a control of +80 ms.
+    Sync(SyncArguments),
+    /// Start to listening, speech to first frame, offer to first picture.
+    Start,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LipsyncArguments {
+    /// Whom to measure; without it, the built-in avatar.
+    #[arg(long)]
+    avatar: Option<AvatarId>,
+    /// What is said; without it, the built-in clip.
+    #[arg(long, value_name = "FILE")]
+    audio: Option<PathBuf>,
+    /// The flite voice whose phones are known. demo was not trained on this one.
+    #[arg(long, default_value = "rms")]
+    voice: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SyncArguments {
+    /// Length of each run in seconds; from the 15th on, it counts.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(18..=3600))]
+    seconds: u32,
+    /// The checkout that holds the measuring clients.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    checkout: PathBuf,
+}
+
+pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliError> {
+    let config = load(settings)?;
+    match command {
+        Command::Lipsync(arguments) => lipsync(&config, &arguments),
+        Command::Sync(arguments) => measure_sync(&arguments),
+        Command::Start => measure_start(&config),
+    }
+}
+
+/// Sentences rich in closures, spread and rounded vowels, with a pause in the middle.
+const TEXT: &str = "Peter bought a bright blue paper map, and Bobby may keep the money. \
+     You two should move through the new room soon. Maybe people believe me, please see the green tree. \
+     My mother and papa jump up and bump the big drum, while we choose blue shoes.";
+
+fn lipsync(config: &Config, arguments: &LipsyncArguments) -> Result<(), CliError> {
+    let stages = Stages::open(config).map_err(|error| CliError::Setup(error.to_string()))?;
+    let limits = speech_limits(config);
+    let avatar = match &arguments.avatar {
+        Some(id) => stages.avatar(id).map_err(failed)?,
+        None => stages.builtin_avatar().map_err(failed)?,
+    };
+    stages.settle_backends();
+    let speech = match &arguments.audio {
+        Some(path) => SpeechDecoder::open(path, &limits).map_err(failed)?,
+        None => stages.builtin_speech(&limits).map_err(failed)?,
+    };
+    let name = arguments.audio.as_ref().map_or("built-in clip".to_owned(), |path| path.display().to_string());
+    let first = lipsync_of(&stages, &avatar, speech, None, &name)?;
+
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let spoken = phones::speak(TEXT, &arguments.voice, &folder.path().join("phones.wav")).map_err(failed)?;
+    let speech = SpeechDecoder::open(&spoken.audio, &limits).map_err(failed)?;
+    let name = format!("flite, voice {}", arguments.voice);
+    let second = lipsync_of(&stages, &avatar, speech, Some(&spoken.phones), &name)?;
+    if first.controls.hold() && second.controls.hold() {
+        return Ok(());
+    }
+    Err(CliError::Failed("a control did not hold: the figures above cannot be trusted".to_owned()))
+}
+
+fn lipsync_of(
+    stages: &Stages,
+    avatar: &Arc<Avatar>,
+    mut speech: SpeechDecoder,
+    phones: Option<&[Phone]>,
+    name: &str,
+) -> Result<LipSync, CliError> {
+    let (stage, _) = stages
+        .stages_for(avatar)
+        .next()
+        .ok_or_else(|| CliError::Unavailable("no backend can show this avatar".to_owned()))?;
+    println!("{name}, {} on {}", avatar.id(), stage.instance.name());
+    let frames = speech.info().seconds.map_or(0.0, |seconds| seconds * avatar.fps().as_f64()).ceil();
+    let bar = progress::bar(frames as u64);
+    bar.set_message("measuring");
+    let recorded = record::record(stage, avatar, &mut speech, || bar.inc(1)).map_err(failed)?;
+    bar.finish_and_clear();
+    let recording = Recording {
+        fps: recorded.fps,
+        mouth: &recorded.mouth,
+        pcm: &recorded.pcm,
+        sample_rate: 48_000,
+        phones,
+    };
+    let figures = LipSync::of(&recording);
+    print_lipsync(&figures);
+    Ok(figures)
+}
+
+fn print_lipsync(figures: &LipSync) {
+    let LipSync { envelope, closures, width_auc, silence_movement, controls } = figures;
+    println!(
+        "  opening against envelope  {:.3} within 40 ms (aim 0.6), lag {:+.1} ms",
+        envelope.correlation, envelope.lag_ms
+    );
+    if let Some(closures) = closures {
+        println!(
+            "  closures of p, b, m       {:.0} % of {} hit (aim 80 %); a control in open vowels reads {:.0} %",
+            closures.hit * 100.0,
+            closures.count,
+            closures.hit_in_vowels * 100.0
+        );
+    }
+    if let Some(auc) = width_auc {
+        println!("  spread against rounded    {auc:.3} AUC (aim 0.8)");
+    }
+    if let Some(share) = silence_movement {
+        println!("  movement in silence       {:.1} % of the speaking range (aim 2 %)", share * 100.0);
+    }
+    println!(
+        "  controls                  200 ms shift reads {:.0} ms, shuffled {:.3}, frozen {:.3}: {}",
+        controls.shifted_ms,
+        controls.shuffled,
+        controls.frozen,
+        if controls.hold() { "they hold" } else { "THEY DO NOT HOLD" }
+    );
+}
+
+fn measure_sync(arguments: &SyncArguments) -> Result<(), CliError> {
+    let program = std::env::current_exe().map_err(failed)?;
+    let measure = |client, seconds, late| sync::measure(&program, &arguments.checkout, client, seconds, late);
+    println!("sound after picture from second {} on, one click a second", sync::FROM_SECOND);
+    for (name, client) in [("aiortc", Client::Aiortc), ("Chromium", Client::Browser)] {
+        let found = measure(client, arguments.seconds, 0).map_err(failed)?;
+        println!(
+            "  {name:9} mean {:+6.1} ms (aim 20), worst {:5.1} ms (aim 45), {} clicks",
+            found.mean_ms, found.worst_ms, found.pairs
+        );
+    }
+    // A flash two frames late is a sound that comes 80 ms early.
+    let plain = measure(Client::Aiortc, arguments.seconds, 0).map_err(failed)?;
+    let late = measure(Client::Aiortc, arguments.seconds, 2).map_err(failed)?;
+    let read = plain.mean_ms - late.mean_ms;
+    println!("  control   a picture 80 ms late reads {read:.1} ms");
+    if (read - 80.0).abs() <= 10.0 {
+        return Ok(());
+    }
+    Err(CliError::Failed("the control did not hold: the figures above cannot be trusted".to_owned()))
+}
+
+fn measure_start(config: &Config) -> Result<(), CliError> {
+    let program = std::env::current_exe().map_err(failed)?;
+    let mut listening: Vec<f64> = Vec::new();
+    for _ in 0..5 {
+        let rig = Rig::start(&program, "", &[]).map_err(failed)?;
+        listening.push(rig.started_in().as_secs_f64() * 1000.0);
+    }
+    println!("start to listening: {} ms (aim 500)", spread(&mut listening));
+
+    let stages = Stages::open(config).map_err(|error| CliError::Setup(error.to_string()))?;
+    let avatar = stages.builtin_avatar().map_err(failed)?;
+    stages.settle_backends();
+    let mut speaking = Vec::new();
+    let mut lookahead = 0.0;
+    for _ in 0..5 {
+        let (stage, _) = stages
+            .stages_for(&avatar)
+            .next()
+            .ok_or_else(|| CliError::Unavailable("no backend can show this avatar".to_owned()))?;
+        lookahead = stage.instance.lookahead_samples() as f64 / 16.0;
+        let took = start::first_speech_frame(stage, avatar.fps()).map_err(failed)?;
+        speaking.push(took.as_secs_f64() * 1000.0);
+    }
+    println!(
+        "speech to first lip-synced frame out of the encoder: {} ms (aim: look-ahead of {lookahead:.0} + 120)",
+        spread(&mut speaking)
+    );
+
+    let rig = Rig::start(&program, "", &[]).map_err(failed)?;
+    let mut first = Vec::new();
+    for run in 0..3 {
+        let session = format!("bench-{run}");
+        let arguments = ["--seconds", "2", "--session", &session, "--start", "", "--measure", "none"];
+        let report = Client::Browser.watch(Path::new("."), &rig, &arguments).map_err(failed)?;
+        first.extend(report["first_frame_ms"].as_f64());
+    }
+    println!("offer to first picture in Chromium: {} ms (aim 500)", spread(&mut first));
+    Ok(())
+}
+
+/// Smallest, median and largest of some runs.
+fn spread(values: &mut [f64]) -> String {
+    values.sort_by(f64::total_cmp);
+    match values {
+        [] => "none".to_owned(),
+        values => {
+            format!("{:.0} / {:.0} / {:.0}", values[0], values[values.len() / 2], values[values.len() - 1])
+        }
+    }
+}

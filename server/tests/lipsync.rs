@@ -1,0 +1,56 @@
+//! The demo backend moves a mouth that fits what is said: measured from output pixels, as `lipcast bench lipsync` does.
+
+use std::sync::Arc;
+
+use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
+use lipcast_engine::avatar::Avatar;
+use lipcast_server::bench::lipsync::record::{Recorded, record};
+use lipcast_server::bench::lipsync::{LipSync, Phone, Recording, phones};
+use lipcast_server::config::Config;
+use lipcast_server::studio::Stages;
+
+/// The built-in avatar on the demo backend, in a folder of its own.
+fn built_in() -> (tempfile::TempDir, Stages, Arc<Avatar>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, "[media]\ndata_dir = \"data\"\n").unwrap();
+    let stages = Stages::open(&Config::load(Some(&path)).unwrap()).unwrap();
+    stages.settle_backends();
+    let avatar = stages.builtin_avatar().unwrap();
+    (folder, stages, avatar)
+}
+
+fn recorded(stages: &Stages, avatar: &Arc<Avatar>, mut speech: SpeechDecoder) -> Recorded {
+    let (stage, _) = stages.stages_for(avatar).next().unwrap();
+    record(stage, avatar, &mut speech, || {}).unwrap()
+}
+
+fn figures(recorded: &Recorded, phones: Option<&[Phone]>) -> LipSync {
+    let Recorded { mouth, pcm, fps } = recorded;
+    LipSync::of(&Recording { fps: *fps, mouth, pcm, sample_rate: 48_000, phones })
+}
+
+#[test]
+fn the_mouth_follows_the_built_in_clip_and_rests_in_silence() {
+    let (_folder, stages, avatar) = built_in();
+    let speech = stages.builtin_speech(&SpeechLimits::default()).unwrap();
+    let found = figures(&recorded(&stages, &avatar, speech), None);
+    assert!(found.controls.hold(), "{found:?}");
+    assert!(found.envelope.correlation > 0.4, "{found:?}");
+    assert!(found.envelope.lag_ms.abs() <= 40.0, "{found:?}");
+    assert!(found.silence_movement.is_none_or(|share| share < 0.02), "{found:?}");
+}
+
+#[test]
+fn lips_close_for_p_b_m_and_spread_and_round_for_vowels() {
+    let (folder, stages, avatar) = built_in();
+    // The network of demo has never heard this voice.
+    let text = "Peter bought a blue map, and Bobby may keep the money, you two move through the new room, please see me";
+    let spoken = phones::speak(text, "rms", &folder.path().join("phones.wav")).unwrap();
+    let speech = SpeechDecoder::open(&spoken.audio, &SpeechLimits::default()).unwrap();
+    let found = figures(&recorded(&stages, &avatar, speech), Some(&spoken.phones));
+    assert!(found.controls.hold(), "{found:?}");
+    let closures = found.closures.unwrap();
+    assert!(closures.hit >= 0.8 && closures.hit_in_vowels < 0.4, "{found:?}");
+    assert!(found.width_auc.unwrap() >= 0.8, "{found:?}");
+}
