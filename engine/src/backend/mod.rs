@@ -2,7 +2,7 @@
 //!
 //! In: 16 kHz mono PCM and requests for frames. Out: patches.
 //! [`Instance`] is one loaded backend with its weights, [`SessionPort`] one session's line into it.
-//! Nothing here says whether the instance is in this process; [`local`] is the kind that is.
+//! Nothing here says whether the instance is in this process; [`LocalInstance`] is the kind that is.
 
 mod instance;
 pub use instance::{
