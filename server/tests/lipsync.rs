@@ -33,7 +33,7 @@ fn figures(recorded: &Recorded, phones: Option<&[Phone]>) -> LipSync {
 #[test]
 fn the_mouth_follows_the_built_in_clip_and_rests_in_silence() {
     let (_folder, stages, avatar) = built_in();
-    let speech = stages.builtin_speech(&SpeechLimits::default()).unwrap();
+    let speech = stages.builtin_speech().unwrap();
     let found = figures(&recorded(&stages, &avatar, speech), None);
     assert!(found.controls.hold(), "{found:?}");
     assert!(found.envelope.correlation > 0.4, "{found:?}");

@@ -71,7 +71,7 @@ fn lipsync(config: &Config, arguments: &LipsyncArguments) -> Result<(), CliError
     stages.settle_backends();
     let speech = match &arguments.audio {
         Some(path) => SpeechDecoder::open(path, &limits).map_err(failed)?,
-        None => stages.builtin_speech(&limits).map_err(failed)?,
+        None => stages.builtin_speech().map_err(failed)?,
     };
     let name = arguments.audio.as_ref().map_or("built-in clip".to_owned(), |path| path.display().to_string());
     let first = lipsync_of(&stages, &avatar, speech, None, &name)?;
