@@ -16,6 +16,8 @@ const SEARCH_MS: f64 = 400.0;
 const SHIFT_MS: f64 = 200.0;
 /// Blocks of the shuffled control, seconds: shorter than a phrase, longer than a syllable.
 const SHUFFLE_SECONDS: f64 = 0.5;
+/// Orders that the shuffled control is the mean of: one order of a short clip may fit by chance.
+const SHUFFLES: u64 = 16;
 /// Speech this far (dB) under the clip's loud parts is silence.
 const SILENCE_DB: f64 = 40.0;
 /// What must be silent before and after a frame that counts as silent, seconds: the mouth needs time to come to rest,
@@ -79,7 +81,7 @@ pub struct Closures {
 pub struct Controls {
     /// How much the lag moves when the audio is shifted by 200 ms; must read 200 ± 20.
     pub shifted_ms: f64,
-    /// Correlation with shuffled audio; must be below 0.2.
+    /// Mean correlation with shuffled audio; must be below 0.2.
     pub shuffled: f64,
     /// Correlation of a mouth that keeps its first shape; must be below 0.2.
     pub frozen: f64,
@@ -129,7 +131,10 @@ impl Recording<'_> {
         let shifted = best_lag(opening, &earlier, self.fps, SEARCH_MS + SHIFT_MS);
         Controls {
             shifted_ms: shifted.lag_ms - measured.lag_ms,
-            shuffled: self.near(opening, &shuffled(speech, block, 1)).correlation,
+            shuffled: (1..=SHUFFLES)
+                .map(|seed| self.near(opening, &shuffled(speech, block, seed)).correlation)
+                .sum::<f64>()
+                / SHUFFLES as f64,
             frozen: self.near(&still, speech).correlation,
         }
     }
