@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lipcast_engine::avatar::{AvatarId, Job};
+use lipcast_engine::avatar::{AvatarId, Job, Stage};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
@@ -187,12 +187,14 @@ impl Entry {
         };
         let progress = self.job.progress();
         let permille = if state == JobState::Succeeded { 1_000 } else { progress.permille };
+        // The avatar is there; the first backend still makes its own of it.
+        let loads = state == JobState::Running && progress.stage == Stage::Done;
         JobRecord {
             id: self.id.clone(),
             kind: "prepare",
             avatar_id: self.avatar.clone(),
             state,
-            stage: progress.stage.name(),
+            stage: if loads { "loading" } else { progress.stage.name() },
             progress: f64::from(permille) / 1_000.0,
             detail,
         }
