@@ -1,7 +1,8 @@
 // Runs inside the page: plays a session and measures it. Self-contained, since it is sent there as text.
 //
-// Picture: every presented frame is drawn to a canvas (requestVideoFrameCallback). Sound: every chunk that the player
-// takes from its jitter buffer (MediaStreamTrackProcessor). Both on performance.now(), milliseconds.
+// Picture: every decoded frame is drawn to a canvas for its barcode (MediaStreamTrackProcessor), every presented one
+// for flashes (requestVideoFrameCallback). Sound: every chunk that the player takes from its jitter buffer
+// (MediaStreamTrackProcessor). Times are performance.now(), milliseconds, at the instant they leave the player: what display and loudspeaker add is not the server's, and a headless browser has neither.
 export async function measure({ session, start, token, seconds, codec, barcode, flash }) {
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   const post = async (path, body) => {
@@ -23,7 +24,10 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
   document.body.append(video);
   const remote = new MediaStream();
   video.srcObject = remote;
-  connection.ontrack = event => remote.addTrack(event.track);
+  connection.ontrack = ({ track }) => {
+    remote.addTrack(track);
+    if (barcode && track.kind === 'video') readPictures(track);
+  };
   const transceiver = connection.addTransceiver('video', { direction: 'recvonly' });
   connection.addTransceiver('audio', { direction: 'recvonly' });
   if (codec) {
@@ -31,17 +35,28 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     transceiver.setCodecPreferences(all.filter(c => [`video/${codec}`, 'video/rtx'].includes(c.mimeType)));
   }
 
+  // Every decoded picture, for its barcode; what the player shows and when, for flashes.
+  const pictures = [];
   const frames = [];
-  const canvas = document.createElement('canvas');
-  const context = canvas.getContext('2d', { willReadFrequently: true });
-  const luma = (x, y, width, height) => {
-    const { data } = context.getImageData(x, y, width, height);
-    let sum = 0;
-    for (let i = 0; i < data.length; i += 4) sum += 0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2];
-    return sum / (data.length / 4);
+  // Only the corner that is read: copying whole pictures would cost frames on a slow machine.
+  const corner = (width, height) => {
+    const canvas = Object.assign(document.createElement('canvas'), { width, height });
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    return source => {
+      context.drawImage(source, 0, 0);
+      const { data } = context.getImageData(0, 0, width, height);
+      // Mean luma of a rectangle.
+      return (x, y, w, h) => {
+        let sum = 0;
+        for (let row = y; row < y + h; row++) {
+          for (let i = (row * width + x) * 4, end = i + w * 4; i < end; i += 4) sum += 0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2];
+        }
+        return sum / (w * h);
+      };
+    };
   };
   // The probe backend's barcode: rows of 8 squares of 16 pixels from (16, 16) on, the highest bit first.
-  const readBarcode = () => {
+  const readBarcode = luma => {
     const cells = Array.from({ length: 56 }, (_, i) => luma(20 + (i % 8) * 16, 20 + (i >> 3) * 16, 8, 8));
     const finder = [1, 0, 1, 0, 1, 1, 0, 0];
     const white = Math.min(...finder.flatMap((bit, i) => (bit ? [cells[i]] : [])));
@@ -56,14 +71,20 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     }
     return crc === byte(6) ? { id: (data[0] << 16) | (data[1] << 8) | data[2], avatar: (data[3] << 8) | data[4] } : null;
   };
-  // Only the corner that is read: copying whole pictures would cost frames on a slow machine.
-  canvas.width = Math.max(144, flash ? flash[0] + flash[2] : 0);
-  canvas.height = Math.max(128, flash ? flash[1] + flash[3] : 0);
+  const readPictures = async track => {
+    const read = corner(144, 128);
+    const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 100 }).readable.getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      pictures.push({ rtp: value.metadata?.().rtpTimestamp, ...readBarcode(read(value)) });
+      value.close();
+    }
+  };
+  const readFlash = flash && corner(flash[0] + flash[2], flash[1] + flash[3]);
   const onFrame = (now, frame) => {
-    context.drawImage(video, 0, 0);
-    const seen = { at: frame.expectedDisplayTime, rtp: frame.rtpTimestamp, number: frame.presentedFrames };
-    if (barcode) Object.assign(seen, readBarcode());
-    if (flash) seen.white = luma(...flash) > 128;
+    const seen = { at: frame.presentationTime, rtp: frame.rtpTimestamp, number: frame.presentedFrames };
+    if (flash) seen.white = readFlash(video)(...flash) > 128;
     frames.push(seen);
     video.requestVideoFrameCallback(onFrame);
   };
@@ -140,13 +161,15 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     skipped_by_the_page: frames.length ? frames.at(-1).number - frames[0].number + 1 - frames.length : null,
   };
   const steps = values => values.slice(1).map((value, i) => value - values[i]);
-  // The session's own clock: every presented frame, idle or speaking. 90 kHz, modulo 2^32.
-  const ticks = steps(frames.map(frame => frame.rtp)).map(step => ((step % 2 ** 32) + 2 ** 32) % 2 ** 32);
+  // The session's own clock, idle or speaking: every decoded frame where the browser tells, else every presented one.
+  // 90 kHz, modulo 2^32.
+  const stamps = (pictures.some(picture => picture.rtp !== undefined) ? pictures : frames).map(frame => frame.rtp);
+  const ticks = steps(stamps).map(step => ((step % 2 ** 32) + 2 ** 32) % 2 ** 32);
   const counts = {};
   for (const step of ticks) counts[step] = (counts[step] ?? 0) + 1;
   report.rtp_steps = counts;
   if (barcode) {
-    const ids = frames.filter(frame => frame.id !== undefined).map(frame => frame.id);
+    const ids = pictures.filter(picture => picture.id !== undefined).map(picture => picture.id);
     const jumps = steps(ids);
     report.ids = {
       read: ids.length,
@@ -155,7 +178,7 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
       repeated: jumps.filter(jump => jump === 0).length,
       backwards: jumps.filter(jump => jump < 0).length,
       missed: jumps.filter(jump => jump > 1).reduce((sum, jump) => sum + jump - 1, 0),
-      without: frames.length - ids.length,
+      without: pictures.length - ids.length,
     };
   }
   if (flash) {
