@@ -161,7 +161,7 @@ impl Studio for MemoryStudio {
             return Err(StudioError::Unknown(format!("there is no session \"{}\"", request.session)));
         }
         if request.sdp == "secret" {
-            return Err(StudioError::internal("/root/.ssh/id_rsa is unreadable"));
+            return Err(StudioError::internal("/srv/secret/key is unreadable"));
         }
         if !request.sdp.starts_with("v=0") {
             return Err(StudioError::Invalid(
