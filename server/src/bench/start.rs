@@ -1,6 +1,5 @@
 //! How fast things begin: the server, the first frame of speech, the first picture at a viewer.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lipcast_codecs::{CodecError, VideoCodec, VideoConfig, video_encoder};
@@ -52,7 +51,7 @@ pub fn first_speech_frame(stage: Stage, fps: FrameRate) -> Result<Duration, Spee
         encoder.encode(unit.picture.as_view(), unit.frame == 0)?;
         if unit.frame == u64::from(fps.num() / fps.den()) {
             spoken_at = Some(Instant::now());
-            speech.take().map(|speech| Arc::clone(&session).speak(speech));
+            speech.take().map(|speech| session.speak(speech));
         }
         if unit.kind == UnitKind::Speech
             && let Some(spoken_at) = spoken_at

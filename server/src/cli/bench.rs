@@ -149,15 +149,16 @@ fn measure_sync(arguments: &SyncArguments) -> Result<(), CliError> {
     let program = std::env::current_exe().map_err(failed)?;
     let measure = |client, seconds, late| sync::measure(&program, &arguments.checkout, client, seconds, late);
     println!("sound after picture from second {} on, one click a second", sync::FROM_SECOND);
-    for (name, client) in [("aiortc", Client::Aiortc), ("Chromium", Client::Browser)] {
-        let found = measure(client, arguments.seconds, 0).map_err(failed)?;
+    let show = |name: &str, found: &sync::Sync| {
         println!(
             "  {name:9} mean {:+6.1} ms (aim 20), worst {:5.1} ms (aim 45), {} clicks",
             found.mean_ms, found.worst_ms, found.pairs
         );
-    }
-    // A flash two frames late is a sound that comes 80 ms early.
+    };
     let plain = measure(Client::Aiortc, arguments.seconds, 0).map_err(failed)?;
+    show("aiortc", &plain);
+    show("Chromium", &measure(Client::Browser, arguments.seconds, 0).map_err(failed)?);
+    // A flash two frames late is a sound that comes 80 ms early.
     let late = measure(Client::Aiortc, arguments.seconds, 2).map_err(failed)?;
     let read = plain.mean_ms - late.mean_ms;
     println!("  control   a picture 80 ms late reads {read:.1} ms");
