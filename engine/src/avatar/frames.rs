@@ -83,15 +83,13 @@ impl FrameStream {
     }
 }
 
-/// An avatar's source frames as RGB, in any order: decoded again from the kept source as far as they are
-/// asked for, and spooled to a temporary file without a name.
+/// An avatar's source frames as RGB, in any order: kept from preparing, or decoded again from the kept source as far
+/// as they are asked for. They lie in a temporary file without a name, since a minute of them is gigabytes.
 pub struct RgbSource {
-    stream: FrameStream,
-    width: usize,
-    height: usize,
+    /// Where frames that are not spooled yet come from; `None` when all of them are.
+    stream: Option<FrameStream>,
     frame_count: usize,
-    spool: File,
-    spooled: usize,
+    spool: Spool,
     decoded: Vec<u8>,
 }
 
@@ -104,22 +102,12 @@ impl Avatar {
         let source = &self.manifest.source;
         let path = self.folder.join(super::manifest::SOURCE).join(&source.name);
         let stream = FrameStream::open(source.kind, &path)?;
-        let spool = tempfile::tempfile_in(&self.folder)
-            .map_err(AvatarError::io("create a temporary file in", &self.folder))?;
-        let (width, height) = self.size();
         let format = stream.format();
-        if (format.width, format.height) != (width, height) {
+        if (format.width, format.height) != self.size() {
             return Err(self.source_differs());
         }
-        Ok(RgbSource {
-            stream,
-            width,
-            height,
-            frame_count: self.frame_count(),
-            spool,
-            spooled: 0,
-            decoded: Vec::new(),
-        })
+        let spool = Spool::create(&self.folder, self.size())?;
+        Ok(RgbSource { stream: Some(stream), frame_count: self.frame_count(), spool, decoded: Vec::new() })
     }
 
     pub(super) fn source_differs(&self) -> AvatarError {
@@ -132,6 +120,11 @@ impl Avatar {
 }
 
 impl RgbSource {
+    /// Frames that are all spooled.
+    pub(super) fn of(spool: Spool) -> Self {
+        Self { stream: None, frame_count: spool.count, spool, decoded: Vec::new() }
+    }
+
     /// Distinct frames, as in the avatar.
     pub fn frame_count(&self) -> usize {
         self.frame_count
@@ -139,7 +132,7 @@ impl RgbSource {
 
     /// Width and height in pixels.
     pub fn size(&self) -> (usize, usize) {
-        (self.width, self.height)
+        self.spool.size
     }
 
     /// Puts frame `index` into `rgb`: RGB24, packed, full range, `width * height * 3` bytes.
@@ -147,25 +140,60 @@ impl RgbSource {
     /// # Errors
     /// When the source ends before that frame or cannot be decoded, or the spool cannot be written.
     pub fn frame(&mut self, index: usize, rgb: &mut Vec<u8>) -> Result<(), AvatarError> {
-        let length = self.width * self.height * 3;
-        let place = |index: usize| (index * length) as u64;
-        while self.spooled <= index {
-            let end = || AvatarError::Source {
-                name: "source".to_owned(),
-                reason: format!("it has no frame {index}"),
-            };
-            if index >= self.frame_count || matches!(self.stream.next(&mut self.decoded)?, Next::End) {
-                return Err(end());
+        while self.spool.count <= index {
+            let more = index < self.frame_count
+                && match &mut self.stream {
+                    Some(stream) => matches!(stream.next(&mut self.decoded)?, Next::Frame(_)),
+                    None => false,
+                };
+            if !more {
+                return Err(AvatarError::Source {
+                    name: "source".to_owned(),
+                    reason: format!("it has no frame {index}"),
+                });
             }
-            let write = self.spool.write_all_at(&self.decoded, place(self.spooled));
-            write.map_err(AvatarError::io("write", "a temporary file"))?;
-            self.spooled += 1;
-            if self.spooled == index + 1 {
+            self.spool.push(&self.decoded)?;
+            if self.spool.count == index + 1 {
                 rgb.clone_from(&self.decoded);
                 return Ok(());
             }
         }
-        rgb.resize(length, 0);
-        self.spool.read_exact_at(rgb, place(index)).map_err(AvatarError::io("read", "a temporary file"))
+        self.spool.frame(index, rgb)
+    }
+}
+
+/// Frames of one size in a file that nobody else sees and that goes away by itself.
+pub(super) struct Spool {
+    file: File,
+    /// Width and height in pixels.
+    size: (usize, usize),
+    /// Frames in it.
+    count: usize,
+}
+
+impl Spool {
+    /// An empty one on the disk of `folder`.
+    pub(super) fn create(folder: &Path, size: (usize, usize)) -> Result<Self, AvatarError> {
+        let file =
+            tempfile::tempfile_in(folder).map_err(AvatarError::io("create a temporary file in", folder))?;
+        Ok(Self { file, size, count: 0 })
+    }
+
+    /// Adds a frame: RGB24, packed.
+    pub(super) fn push(&mut self, rgb: &[u8]) -> Result<(), AvatarError> {
+        let write = self.file.write_all_at(rgb, self.place(self.count));
+        write.map_err(AvatarError::io("write", "a temporary file"))?;
+        self.count += 1;
+        Ok(())
+    }
+
+    fn frame(&self, index: usize, rgb: &mut Vec<u8>) -> Result<(), AvatarError> {
+        rgb.resize(self.size.0 * self.size.1 * 3, 0);
+        let read = self.file.read_exact_at(rgb, self.place(index));
+        read.map_err(AvatarError::io("read", "a temporary file"))
+    }
+
+    fn place(&self, index: usize) -> u64 {
+        (index * self.size.0 * self.size.1 * 3) as u64
     }
 }

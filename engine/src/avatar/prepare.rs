@@ -12,7 +12,7 @@ use image::codecs::jpeg::JpegEncoder;
 use lipcast_codecs::I420;
 use serde::{Deserialize, Serialize};
 
-use super::frames::{FrameFormat, FrameStream, Next};
+use super::frames::{FrameFormat, FrameStream, Next, RgbSource, Spool};
 use super::manifest::{FACES, FORMAT_VERSION, FRAMES, FileEntry, MANIFEST, POSTER, RECIPE, SOURCE};
 use super::source::{Stored, copy_in, shown};
 use super::store::Reserved;
@@ -59,25 +59,40 @@ impl AvatarStore {
         options: &PrepareOptions,
         job: &Job,
     ) -> Result<Arc<Avatar>, AvatarError> {
+        Ok(self.prepare_with_frames(id, source, options, job)?.0)
+    }
+
+    /// As [`AvatarStore::prepare`], and keeps the source's frames for the backends that make their blobs next, which
+    /// saves decoding it again.
+    ///
+    /// # Errors
+    /// As [`AvatarStore::prepare`].
+    pub fn prepare_with_frames(
+        &self,
+        id: &AvatarId,
+        source: PrepareSource,
+        options: &PrepareOptions,
+        job: &Job,
+    ) -> Result<(Arc<Avatar>, RgbSource), AvatarError> {
         let claim = self.reserve(id)?;
         let prepare = || {
-            let draft = self.draft(&claim, &source, options, job)?;
+            let (draft, frames) = self.draft(&claim, &source, options, job)?;
             self.publish(&claim, draft, |_| Ok(()))?;
-            self.avatar(id)
+            Ok((self.avatar(id)?, RgbSource::of(frames)))
         };
         let result = prepare();
         job.set(Stage::Done, if result.is_ok() { 1000 } else { job.progress().permille });
         result
     }
 
-    /// Writes everything but the manifest.
+    /// Writes everything but the manifest. Also returns the frames as they were decoded.
     pub(super) fn draft(
         &self,
         claim: &Reserved<'_>,
         source: &PrepareSource,
         options: &PrepareOptions,
         job: &Job,
-    ) -> Result<Draft<'_>, AvatarError> {
+    ) -> Result<(Draft<'_>, Spool), AvatarError> {
         job.set(Stage::Opening, 0);
         let (folder, held) = self.temp_folder(&claim.id)?;
         let mut draft = Draft { store: self, folder, _held: held, files: BTreeMap::new(), manifest: None };
@@ -92,7 +107,7 @@ impl AvatarStore {
             PrepareSource::Builtin => String::new(),
         };
         let stream = FrameStream::open(stored.kind, &stored.path(&draft.folder))?;
-        let clip = draft.frames(stream, options, self.landmark_model.clone(), job)?;
+        let (clip, frames) = draft.frames(stream, options, self.landmark_model.clone(), job)?;
         if clip.faces.seen == 0 && options.face_box.is_none() {
             return Err(AvatarError::NoFace { name, frames: clip.faces.faces.len() });
         }
@@ -122,7 +137,7 @@ impl AvatarStore {
             blobs: BTreeMap::new(),
             seal: String::new(),
         });
-        Ok(draft)
+        Ok((draft, frames))
     }
 
     /// Writes the manifest and puts the draft in place; `keep` is given the former folder before it is removed.
@@ -214,7 +229,7 @@ impl Draft<'_> {
         options: &PrepareOptions,
         landmark_model: Option<PathBuf>,
         job: &Job,
-    ) -> Result<Clip, AvatarError> {
+    ) -> Result<(Clip, Spool), AvatarError> {
         let format = stream.format();
         let (width, height) = (format.width, format.height);
         let mut faces = match stream {
@@ -228,6 +243,7 @@ impl Draft<'_> {
             .map_err(|error| AvatarError::Source { name: "source".to_owned(), reason: error.to_string() })?;
         let path = self.folder.join(FRAMES);
         let mut file = self.store.disk.create(&path)?;
+        let mut spool = Spool::create(&self.folder, (width, height))?;
         let most = options.max_frames.max(1);
         let expected = format.expected.unwrap_or(most).clamp(1, most);
         let (mut rgb, mut poster, mut poster_certain, mut count) = (Vec::new(), Vec::new(), -1.0, 0);
@@ -249,13 +265,14 @@ impl Draft<'_> {
             }
             rgb_to_i420(&rgb, width, height, &mut picture);
             file.write_all(picture.data()).map_err(AvatarError::io("write", &path))?;
+            spool.push(&rgb)?;
             count += 1;
             job.set(Stage::Frames, 50 + (850 * count.min(expected) / expected) as u16);
         }
         job.set(Stage::Saving, 900);
         self.files.insert(FRAMES.to_owned(), file.finish()?);
         let poster = jpeg(&poster, width, height)?;
-        Ok(Clip { format, faces: faces.finish(), poster, truncated })
+        Ok((Clip { format, faces: faces.finish(), poster, truncated }, spool))
     }
 }
 

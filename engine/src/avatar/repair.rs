@@ -33,7 +33,7 @@ impl AvatarStore {
                 SourceKind::Builtin => PrepareSource::Builtin,
                 SourceKind::File | SourceKind::Folder => PrepareSource::File(recipe.stored.path(&folder)),
             };
-            let mut draft = self.draft(&claim, &source, &recipe.options, job)?;
+            let (mut draft, _) = self.draft(&claim, &source, &recipe.options, job)?;
             self.carry_blobs(&folder, &mut draft)?;
             self.publish(&claim, draft, |former| self.keep_bad(former, &folder, &bad))?;
             self.avatar(id)

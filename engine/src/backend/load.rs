@@ -19,13 +19,15 @@ pub enum LoadError {
 }
 
 /// Loads `avatar` into `instance`. The blob is made from the avatar's source when it is missing, or when the backend
-/// no longer reads the one that is there; that may take as long as the backend needs.
+/// no longer reads the one that is there; that may take as long as the backend needs. `frames` are the source's
+/// frames where they are at hand; otherwise the source is decoded again, if it is needed.
 ///
 /// # Errors
 /// When the source is gone, the disk fails, the backend refuses, or `job` is cancelled.
 pub fn load_avatar(
     avatar: &Avatar,
     instance: &Arc<dyn Instance>,
+    frames: Option<RgbSource>,
     job: &Job,
 ) -> Result<Arc<dyn LoadedAvatar>, LoadError> {
     let (id, version) = instance.blob_key();
@@ -36,7 +38,8 @@ pub fn load_avatar(
         }
     }
     tracing::info!(avatar = %avatar.id(), backend = instance.name(), "preparing");
-    let mut source = StoredSource { avatar, rgb: avatar.open_source()? };
+    let rgb = frames.map_or_else(|| avatar.open_source(), Ok)?;
+    let mut source = StoredSource { avatar, rgb };
     let mut writer = avatar.blob_writer(id, version)?;
     instance.prepare_avatar(&mut source, &mut writer, job)?;
     writer.commit()?;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use lipcast_demo::DemoBackend;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, builtin as builtin_clip};
 use lipcast_engine::avatar::{
-    Avatar, AvatarError, AvatarId, AvatarStore, Job, PrepareOptions, PrepareSource, Summary, builtin,
+    Avatar, AvatarError, AvatarId, AvatarStore, Job, PrepareOptions, PrepareSource, RgbSource, Summary,
+    builtin,
 };
 use lipcast_engine::backend::{self, BackendSpec, Backends, Instance, LoadedAvatar, LocalInstance};
 use lipcast_engine::session::Stage;
@@ -201,7 +202,7 @@ impl Stages {
     pub fn stages_for(&self, avatar: &Arc<Avatar>) -> impl Iterator<Item = (Stage, Mode)> {
         self.backends.ready().into_iter().filter_map(|instance| {
             let mode = mode_of(&instance);
-            match self.load(avatar, &instance, &Job::new()) {
+            match self.load(avatar, &instance, None, &Job::new()) {
                 Ok(there) => Some((Stage { canvas: avatar.clone(), instance, avatar: there }, mode)),
                 Err(error) => {
                     tracing::warn!(backend = instance.name(), avatar = %avatar.id(), error, "cannot show it");
@@ -213,9 +214,10 @@ impl Stages {
 
     fn make(&self, id: &AvatarId, source: PrepareSource, job: &Job) -> Result<Arc<Avatar>, StudioError> {
         self.forget(id);
-        let avatar = self.store.prepare(id, source, &self.options, job).map_err(|error| said(&error))?;
+        let (avatar, frames) =
+            self.store.prepare_with_frames(id, source, &self.options, job).map_err(|error| said(&error))?;
         if let Some(instance) = self.backends.ready().first() {
-            match self.load(&avatar, instance, job) {
+            match self.load(&avatar, instance, Some(frames), job) {
                 Ok(_) => {}
                 Err(_) if job.is_cancelled() => return Err(StudioError::Cancelled),
                 // Another backend may still show it.
@@ -237,13 +239,14 @@ impl Stages {
         &self,
         avatar: &Arc<Avatar>,
         instance: &Arc<dyn Instance>,
+        frames: Option<RgbSource>,
         job: &Job,
     ) -> Result<Arc<dyn LoadedAvatar>, String> {
         let key = (avatar.id().clone(), instance.name().to_owned());
         if let Some(found) = self.lock().get(&key).filter(|found| found.is_for(avatar, instance)) {
             return Ok(found.there.clone());
         }
-        let there = backend::load_avatar(avatar, instance, job).map_err(|error| error.to_string())?;
+        let there = backend::load_avatar(avatar, instance, frames, job).map_err(|error| error.to_string())?;
         let loaded = Loaded {
             avatar: Arc::downgrade(avatar),
             instance: Arc::downgrade(instance),
