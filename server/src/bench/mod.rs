@@ -1,8 +1,14 @@
 //! Measurements behind `lipcast bench`.
 
+pub mod compose;
+
+pub mod cpu;
+
 pub mod lipsync;
 
 pub mod rig;
+
+pub mod sessions;
 
 pub mod start;
 

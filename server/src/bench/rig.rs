@@ -110,6 +110,11 @@ impl Rig {
         self.server.id()
     }
 
+    /// Its working folder: `data/`, `config.toml` and the log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What the server wrote to its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()

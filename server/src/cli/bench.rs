@@ -6,11 +6,12 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use lipcast_engine::audio::SpeechDecoder;
 use lipcast_engine::avatar::{Avatar, AvatarId};
+use lipcast_engine::backend::PixelFormat;
 
 use super::{CliError, failed, load, progress};
 use crate::bench::lipsync::{LipSync, Phone, Recording, phones, record};
 use crate::bench::rig::{Client, Rig};
-use crate::bench::{start, sync};
+use crate::bench::{compose, sessions, start, sync};
 use crate::config::Config;
 use crate::studio::{Stages, speech_limits};
 
@@ -22,6 +23,10 @@ pub(super) enum Command {
     Sync(SyncArguments),
     /// Start to listening, speech to first frame, offer to first picture.
     Start,
+    /// What composing a frame costs.
+    Compose,
+    /// Sessions a core, beside a Python server that does the same work.
+    Sessions(SessionsArguments),
 }
 
 #[derive(Debug, Args)]
@@ -47,12 +52,27 @@ pub(super) struct SyncArguments {
     checkout: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct SessionsArguments {
+    /// Sessions at once, one viewer each.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    sessions: u32,
+    /// How long each server is watched, in seconds.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(5..=3600))]
+    seconds: u32,
+    /// The checkout that holds the measuring clients.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    checkout: PathBuf,
+}
+
 pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliError> {
     let config = load(settings)?;
     match command {
         Command::Lipsync(arguments) => lipsync(&config, &arguments),
         Command::Sync(arguments) => measure_sync(&arguments),
         Command::Start => measure_start(&config),
+        Command::Compose => measure_compose(),
+        Command::Sessions(arguments) => measure_sessions(&arguments),
     }
 }
 
@@ -205,6 +225,37 @@ fn measure_start(config: &Config) -> Result<(), CliError> {
         first.extend(report["first_frame_ms"].as_f64());
     }
     println!("offer to first picture in Chromium: {} ms (aim 500)", spread(&mut first));
+    Ok(())
+}
+
+fn measure_compose() -> Result<(), CliError> {
+    let (patch, formats) = (256, [("I420", PixelFormat::I420), ("RGB24", PixelFormat::Rgb24)]);
+    for size @ (width, height) in [(512, 512), (704, 1216), (1024, 1024)] {
+        for (name, format) in formats {
+            let took = compose::per_frame_ms(size, patch, format).map_err(failed)?;
+            println!(
+                "{width}x{height}, a patch of {patch}x{patch} in {name}: {took:.3} ms of processor time"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn measure_sessions(arguments: &SessionsArguments) -> Result<(), CliError> {
+    let program = std::env::current_exe().map_err(failed)?;
+    let SessionsArguments { sessions, seconds, checkout } = arguments;
+    println!("{sessions} sessions of the built-in avatar, {seconds} s each, no model on either side");
+    let costs = sessions::measure(&program, checkout, *sessions, *seconds).map_err(failed)?;
+    costs.iter().for_each(|cost| println!("  {cost}"));
+    let [ours, others @ ..] = costs.as_slice() else { return Ok(()) };
+    for other in others {
+        println!(
+            "  {}: {:.1} times the processor time, {:.1} times without the encoders (aims 4 to 6, and 8)",
+            other.server,
+            other.all / ours.all,
+            other.around / ours.around
+        );
+    }
     Ok(())
 }
 

@@ -201,4 +201,5 @@ def main():
     print(json.dumps(asyncio.run(watch(options))))
 
 
-main()
+if __name__ == "__main__":
+    main()
