@@ -109,7 +109,8 @@ fn a_portrait_survives_a_restart() {
     let store = AvatarStore::open(&root).unwrap();
     let job = Job::new();
     let source = PrepareSource::File(portrait(folder.path(), &[true; 5]));
-    let avatar = store.prepare(&id("anna"), source, &PrepareOptions::default(), &job).unwrap();
+    let (avatar, mut kept) =
+        store.prepare_with_frames(&id("anna"), source, &PrepareOptions::default(), &job).unwrap();
 
     assert_eq!(job.progress(), Progress { stage: Stage::Done, permille: 1000 });
     assert_eq!(avatar.size(), (Builtin::WIDTH, Builtin::HEIGHT));
@@ -137,6 +138,13 @@ fn a_portrait_survives_a_restart() {
     artist.render(0, &mut rgb);
     assert!(again == rgb, "and back to frame 0");
     assert!(source.frame(5, &mut again).is_err());
+    assert_eq!((kept.frame_count(), kept.size()), (source.frame_count(), source.size()));
+    for index in [4, 0, 2] {
+        source.frame(index, &mut again).unwrap();
+        kept.frame(index, &mut rgb).unwrap();
+        assert!(again == rgb, "frame {index} as it was kept from preparing");
+    }
+    assert!(kept.frame(5, &mut again).is_err());
 
     let reopened = AvatarStore::open(&root).unwrap();
     assert_eq!(reopened.ids().unwrap(), [id("anna")]);
