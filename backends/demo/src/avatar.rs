@@ -263,7 +263,7 @@ impl Avatar {
         let [width, height] = self.header.patch.map(|side| side as usize);
         let bytes = self.header.picture();
         let planes = &self.pictures[index as usize * bytes..][..bytes];
-        crate::prepare::planes_to_rgb(planes, width, height, rgb);
+        crate::planes::planes_to_rgb(planes, width, height, rgb);
     }
 }
 

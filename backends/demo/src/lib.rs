@@ -21,6 +21,8 @@ mod backend;
 
 mod error;
 
+mod planes;
+
 mod prepare;
 
 mod session;

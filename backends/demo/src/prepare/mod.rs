@@ -3,19 +3,16 @@
 //! In: RGB24 frames and their landmarks. Out: the bytes of [`crate::avatar`]'s blob, in order, so that no more than one
 //! frame is ever held.
 
+mod steady;
+
 use crate::avatar::{Frame, Header, Looks};
-use crate::warp::{LipColours, MouthGeometry, Palette, Patch, STATIONS, find_corners, find_lip_edges};
+use crate::planes::{rgb_to_planes, shrink};
+use crate::warp::{LipColours, MouthGeometry, Palette, Patch, find_corners, find_lip_edges};
 
 /// Stored pictures together stay below this many bytes, at the cost of sharpness.
 const MOST_BYTES: f64 = 64e6;
 /// Stored patches are no wider and no higher than this.
 const MOST_SIDE: f32 = 640.0;
-/// Landmarks are taken at their word within this part of the width of the mouth.
-const TRUSTED: f32 = 0.02;
-/// A face that is lost for no more than this many frames is taken to have moved evenly meanwhile.
-const BRIDGED: usize = 6;
-/// A face that comes or goes is eased in and out over this many frames.
-const EASE: usize = 8;
 
 /// What a blob is prepared from.
 pub(crate) trait Source {
@@ -39,10 +36,10 @@ pub(crate) trait Source {
 pub(crate) fn prepare<S: Source>(source: &mut S) -> Result<bool, S::Error> {
     let count = source.frame_count();
     let mut landmarks: Vec<_> = (0..count).map(|i| source.landmarks(i)).collect();
-    bridge(&mut landmarks);
+    steady::bridge(&mut landmarks);
     settle_corners(source, &mut landmarks)?;
     let found = landmarks.iter().map(|l| l.as_ref().and_then(MouthGeometry::from_landmarks)).collect();
-    let Some(mut mouths) = fill(found) else {
+    let Some(mut mouths) = steady::fill(found) else {
         return Ok(false);
     };
     let Some((header, corners)) = lay_out(source, &mouths) else {
@@ -73,7 +70,7 @@ pub(crate) fn prepare<S: Source>(source: &mut S) -> Result<bool, S::Error> {
         rgb_to_planes(&patch, columns, rows, &mut planes);
         write(source, &planes)?;
     }
-    steady(&mut mouths);
+    steady::lip_edges(&mut mouths);
 
     let mut gaps: Vec<f32> = mouths.iter().filter(|m| m.strength > 0.0).map(MouthGeometry::gap).collect();
     gaps.sort_by(f32::total_cmp);
@@ -112,72 +109,8 @@ fn settle_corners<S: Source>(source: &S, landmarks: &mut [Option<[[f32; 2]; 68]>
             find_corners(patch, &mouth.relative_to(shift)).map(|[x, y]| [x + shift[0], y + shift[1]])
         }));
     }
-    for (index, points) in landmarks.iter_mut().enumerate() {
-        let Some(points) = points else { continue };
-        let trusted = TRUSTED * (points[54][0] - points[48][0]).hypot(points[54][1] - points[48][1]);
-        for (side, (corner, inner)) in [(48, 60), (54, 64)].into_iter().enumerate() {
-            for axis in 0..2 {
-                let near = index.saturating_sub(3)..(index + 4).min(corners.len());
-                let mut seen: Vec<f32> = corners[near].iter().flatten().map(|c| c[side][axis]).collect();
-                if seen.is_empty() {
-                    continue;
-                }
-                // The mean of the middle: a single frame that went astray has no say.
-                seen.sort_by(f32::total_cmp);
-                let cut = seen.len() / 4;
-                let kept = &seen[cut..seen.len() - cut];
-                let moved = kept.iter().sum::<f32>() / kept.len() as f32 - points[corner][axis];
-                let moved = moved.signum() * (moved.abs() - trusted).max(0.0);
-                points[corner][axis] += moved;
-                points[inner][axis] += 0.7 * moved;
-            }
-        }
-    }
+    steady::move_corners(landmarks, &corners);
     Ok(())
-}
-
-/// Fills short gaps between faces with what lies between them.
-fn bridge(landmarks: &mut [Option<[[f32; 2]; 68]>]) {
-    let mut last: Option<usize> = None;
-    for i in 0..landmarks.len() {
-        let Some(after) = landmarks[i] else { continue };
-        if let Some(from) = last.replace(i)
-            && i - from <= BRIDGED + 1
-            && let Some(before) = landmarks[from]
-        {
-            for (step, missing) in (from + 1..i).enumerate() {
-                let t = (step + 1) as f32 / (i - from) as f32;
-                landmarks[missing] = Some(std::array::from_fn(|k| {
-                    std::array::from_fn(|c| before[k][c] + (after[k][c] - before[k][c]) * t)
-                }));
-            }
-        }
-    }
-}
-
-/// Gives frames without a face the mouth of a neighbour, and eases all movement out towards them. `None`: no face at all.
-fn fill(found: Vec<Option<MouthGeometry>>) -> Option<Vec<MouthGeometry>> {
-    let strengths: Vec<f32> = found.iter().map(|m| m.as_ref().map_or(0.0, |m| m.strength)).collect();
-    if strengths.iter().all(|s| *s <= 0.0) {
-        return None;
-    }
-    // The least of the neighbourhood, then its mean: never more than a frame allows, and no jumps.
-    let around = |i: usize, far: usize| i.saturating_sub(far)..(i + far + 1).min(strengths.len());
-    let least: Vec<f32> = (0..strengths.len())
-        .map(|i| strengths[around(i, EASE)].iter().copied().fold(1.0, f32::min))
-        .collect();
-    let eased = |i: usize| {
-        let near = &least[around(i, EASE)];
-        (near.iter().sum::<f32>() / near.len() as f32).min(strengths[i])
-    };
-    let mut last = found.iter().flatten().next().cloned()?;
-    let mouths = found.into_iter().enumerate().map(|(i, mouth)| {
-        let mut mouth = mouth.unwrap_or_else(|| last.clone());
-        last = mouth.clone();
-        mouth.strength = eased(i);
-        mouth
-    });
-    Some(mouths.collect())
 }
 
 /// One size for all patches, and where each lies. `None` if the canvas is too small for any.
@@ -212,32 +145,6 @@ fn lay_out<S: Source>(source: &S, mouths: &[MouthGeometry]) -> Option<(Header, V
     Some((header, corners.collect()))
 }
 
-/// Steadies the inner edges of the lips over time: the median of three frames, then a short mean.
-fn steady(mouths: &mut [MouthGeometry]) {
-    let edges: Vec<[[f32; STATIONS]; 2]> = mouths.iter().map(|m| [m.upper_inner, m.lower_inner]).collect();
-    let near = |i: usize, by: isize| &edges[i.saturating_add_signed(by).min(edges.len() - 1)];
-    let middle: Vec<[[f32; STATIONS]; 2]> = (0..edges.len())
-        .map(|i| {
-            std::array::from_fn(|lip| {
-                std::array::from_fn(|s| {
-                    let mut three = [near(i, -1)[lip][s], edges[i][lip][s], near(i, 1)[lip][s]];
-                    three.sort_by(f32::total_cmp);
-                    three[1]
-                })
-            })
-        })
-        .collect();
-    for (i, mouth) in mouths.iter_mut().enumerate() {
-        let (before, here, after) =
-            (&middle[i.saturating_sub(1)], &middle[i], &middle[(i + 1).min(middle.len() - 1)]);
-        let mean = |lip: usize, s: usize| 0.25 * before[lip][s] + 0.5 * here[lip][s] + 0.25 * after[lip][s];
-        for s in 0..STATIONS {
-            mouth.upper_inner[s] = mean(0, s);
-            mouth.lower_inner[s] = mean(1, s).max(mouth.upper_inner[s]);
-        }
-    }
-}
-
 /// The median colours of all frames; of the teeth, the mean by how much of them was seen.
 fn typical(seen: &[LipColours]) -> LipColours {
     let median = |of: fn(&LipColours) -> [f32; 3]| -> [f32; 3] {
@@ -253,69 +160,6 @@ fn typical(seen: &[LipColours]) -> LipColours {
     });
     let most = seen.iter().map(|c| c.teeth.1).fold(0.0, f32::max);
     LipColours { lip: median(|c| c.lip), skin: median(|c| c.skin), teeth: (teeth, most) }
-}
-
-/// Means over squares of `scale` pixels.
-fn shrink(full: &[u8], columns: usize, rows: usize, scale: usize, out: &mut Vec<u8>) {
-    out.clear();
-    if scale == 1 {
-        out.extend_from_slice(full);
-        return;
-    }
-    let stride = columns * scale * 3;
-    let area = (scale * scale) as u32;
-    for y in 0..rows {
-        for x in 0..columns {
-            for c in 0..3 {
-                let first = y * scale * stride + x * scale * 3 + c;
-                let sum: u32 = (0..scale)
-                    .flat_map(|dy| (0..scale).map(move |dx| first + dy * stride + dx * 3))
-                    .map(|at| u32::from(full[at]))
-                    .sum();
-                out.push(((sum + area / 2) / area) as u8);
-            }
-        }
-    }
-}
-
-/// RGB24 to full-range BT.601 Y, then Cb and Cr as means over 2×2 pixels. Sides are even.
-fn rgb_to_planes(rgb: &[u8], width: usize, height: usize, planes: &mut Vec<u8>) {
-    planes.clear();
-    planes.extend(rgb.chunks_exact(3).map(|p| {
-        ((19_595 * u32::from(p[0]) + 38_470 * u32::from(p[1]) + 7_471 * u32::from(p[2]) + 32_768) >> 16) as u8
-    }));
-    let weights = [[-11_058, -21_710, 32_768], [32_768, -27_439, -5_329]];
-    for [r, g, b] in weights {
-        for y in (0..height).step_by(2) {
-            for x in (0..width).step_by(2) {
-                let at = |dx: usize, dy: usize, c: usize| i32::from(rgb[((y + dy) * width + x + dx) * 3 + c]);
-                let sum = |c: usize| at(0, 0, c) + at(1, 0, c) + at(0, 1, c) + at(1, 1, c);
-                let value = ((r * sum(0) + g * sum(1) + b * sum(2) + (1 << 17)) >> 18) + 128;
-                planes.push(value.clamp(0, 255) as u8);
-            }
-        }
-    }
-}
-
-/// The way back; `planes` must hold a picture of that size.
-pub(crate) fn planes_to_rgb(planes: &[u8], width: usize, height: usize, rgb: &mut Vec<u8>) {
-    rgb.resize(width * height * 3, 0);
-    let (luma, chroma) = planes.split_at(width * height);
-    let (blue, red) = chroma.split_at(chroma.len() / 2);
-    let rows = rgb.chunks_exact_mut(width * 3).zip(luma.chunks_exact(width)).enumerate();
-    for (y, (out, luma)) in rows {
-        let at = y / 2 * (width / 2);
-        let chroma = blue[at..at + width / 2].iter().zip(&red[at..at + width / 2]);
-        for ((out, luma), (cb, cr)) in out.chunks_exact_mut(6).zip(luma.chunks_exact(2)).zip(chroma) {
-            let (cb, cr) = (i32::from(*cb) - 128, i32::from(*cr) - 128);
-            let add = [91_881 * cr, -22_554 * cb - 46_802 * cr, 116_130 * cb].map(|a| (a + 32_768) >> 16);
-            for (pixel, y) in out.chunks_exact_mut(3).zip(luma) {
-                for (value, add) in pixel.iter_mut().zip(add) {
-                    *value = (i32::from(*y) + add).clamp(0, 255) as u8;
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -397,21 +241,5 @@ mod tests {
         let [columns, rows] = header.patch.map(|side| side as usize);
         let middle = rgb[(rows / 2 * columns + columns / 2) * 3];
         assert!(u32::from(middle).abs_diff(expected) <= 3, "{middle} for {expected}");
-    }
-
-    #[test]
-    fn planes_keep_colours() {
-        let (width, height) = (16, 8);
-        let rgb: Vec<u8> =
-            (0..width * height).flat_map(|i| [(i % width * 12) as u8, (i / width * 20) as u8, 200]).collect();
-        let (mut planes, mut back) = (Vec::new(), Vec::new());
-        rgb_to_planes(&rgb, width, height, &mut planes);
-        planes_to_rgb(&planes, width, height, &mut back);
-        assert_eq!(planes.len(), width * height * 3 / 2);
-        // Colour is shared by four pixels, brightness by none.
-        let luma = |p: &[u8]| 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
-        for (a, b) in rgb.chunks(3).zip(back.chunks(3)) {
-            assert!((luma(a) - luma(b)).abs() < 1.6 && a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= 20));
-        }
     }
 }
