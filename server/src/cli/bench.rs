@@ -137,7 +137,7 @@ fn lipsync_of(
 }
 
 fn print_lipsync(figures: &LipSync) {
-    let LipSync { envelope, closures, width_auc, silence_movement, controls } = figures;
+    let LipSync { envelope, closures, width_auc, silence, controls } = figures;
     println!(
         "  opening against envelope  {:.3} within 40 ms (aim 0.6), lag {:+.1} ms",
         envelope.correlation, envelope.lag_ms
@@ -153,8 +153,12 @@ fn print_lipsync(figures: &LipSync) {
     if let Some(auc) = width_auc {
         println!("  spread against rounded    {auc:.3} AUC (aim 0.8)");
     }
-    if let Some(share) = silence_movement {
-        println!("  movement in silence       {:.1} % of the speaking range (aim 2 %)", share * 100.0);
+    if let Some(silence) = silence {
+        println!(
+            "  movement in silence       {:.1} % of the speaking range in {} frames (aim 2 %)",
+            silence.movement * 100.0,
+            silence.frames
+        );
     }
     println!(
         "  controls                  200 ms shift reads {:.0} ms, shuffled {:.3}, frozen {:.3}: {}",

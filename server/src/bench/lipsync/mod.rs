@@ -25,4 +25,4 @@ pub mod record;
 
 pub use phones::{Phone, PhoneError, SpokenText};
 pub use pixels::{Canvas, MouthMeasure, measure};
-pub use report::{Closures, Controls, Envelope, LipSync, Recording};
+pub use report::{Closures, Controls, Envelope, LipSync, Recording, Silence};

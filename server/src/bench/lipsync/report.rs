@@ -18,8 +18,8 @@ const SHIFT_MS: f64 = 200.0;
 const SHUFFLE_SECONDS: f64 = 0.5;
 /// Orders that the shuffled control is the mean of: one order of a short clip may fit by chance.
 const SHUFFLES: u64 = 16;
-/// Speech this far (dB) under the clip's loud parts is silence.
-const SILENCE_DB: f64 = 40.0;
+/// What is this far (dB) under the clip's loud parts is silence: room tone and most breath, but no syllable.
+const SILENCE_DB: f64 = 30.0;
 /// What must be silent before and after a frame that counts as silent, seconds: the mouth needs time to come to rest,
 /// and it opens before the sound.
 const SETTLE_SECONDS: f64 = 0.25;
@@ -49,9 +49,8 @@ pub struct LipSync {
     /// Spread against rounded vowels told apart by the mouth's width, 0.5 (chance) to 1; `None` without phones or
     /// without vowels of both kinds.
     pub width_auc: Option<f64>,
-    /// Movement in silence (95th percentile) over movement in speech (95th percentile); `None` without a silence that
-    /// is long enough, or where nothing moves in speech either.
-    pub silence_movement: Option<f64>,
+    /// What moves in silence; `None` without a silence that is long enough, or where nothing moves in speech either.
+    pub silence: Option<Silence>,
     /// The same measurement where it must fail.
     pub controls: Controls,
 }
@@ -74,6 +73,15 @@ pub struct Closures {
     pub hit: f64,
     /// The same share for the middles of open vowels: what a mouth that hangs closed would score.
     pub hit_in_vowels: f64,
+}
+
+/// What moves in silence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Silence {
+    /// How many frames count: silent, as is a quarter of a second on both sides.
+    pub frames: usize,
+    /// Their movement (95th percentile) over movement in speech (95th percentile).
+    pub movement: f64,
 }
 
 /// Measurements that must fail, or move by a known amount.
@@ -107,7 +115,7 @@ impl LipSync {
             },
             closures: recording.phones.and_then(|phones| closures(recording.fps, &opening, phones)),
             width_auc: recording.phones.and_then(|phones| width_auc(recording, phones)),
-            silence_movement: silence_movement(recording, &speech),
+            silence: silence(recording, &speech),
             controls: recording.controls(&opening, &speech, free),
         }
     }
@@ -183,7 +191,7 @@ fn width_auc(recording: &Recording<'_>, phones: &[Phone]) -> Option<f64> {
     auc(&spread, &rounded)
 }
 
-fn silence_movement(recording: &Recording<'_>, speech: &[f64]) -> Option<f64> {
+fn silence(recording: &Recording<'_>, speech: &[f64]) -> Option<Silence> {
     let loud = quantile(speech, 0.95);
     let silent: Vec<bool> =
         speech.iter().map(|&level| level <= loud * 10f64.powf(-SILENCE_DB / 20.0)).collect();
@@ -198,7 +206,8 @@ fn silence_movement(recording: &Recording<'_>, speech: &[f64]) -> Option<f64> {
         }
     }
     let range = quantile(&talking, 0.95);
-    (!still.is_empty() && range > 0.0).then(|| quantile(&still, 0.95) / range)
+    (!still.is_empty() && range > 0.0)
+        .then(|| Silence { frames: still.len(), movement: quantile(&still, 0.95) / range })
 }
 
 #[cfg(test)]
@@ -247,7 +256,8 @@ mod tests {
         assert!(found.envelope.correlation > 0.9, "{found:?}");
         assert!(found.envelope.lag_ms.abs() < 8.0, "{found:?}");
         assert!(found.controls.hold(), "{found:?}");
-        assert_eq!(found.silence_movement, Some(0.0));
+        // The last two seconds, but for the quarter after the speech.
+        assert_eq!(found.silence, Some(Silence { frames: 43, movement: 0.0 }));
         assert_eq!((found.closures, found.width_auc), (None, None));
     }
 
@@ -272,8 +282,15 @@ mod tests {
     fn a_mouth_that_trembles_in_silence_is_told() {
         let mut shaky = mouth(0.0);
         shaky[470..].iter_mut().for_each(|mouth| mouth.movement = 1.0);
-        let found = figures(&shaky, None);
-        assert!(found.silence_movement.is_some_and(|share| share > 0.05), "{found:?}");
+        let told = |pcm: &[f32]| {
+            let recording = Recording { fps: FPS, mouth: &shaky, pcm, sample_rate: RATE, phones: None };
+            LipSync::of(&recording).silence.is_some_and(|silence| silence.movement > 0.05)
+        };
+        assert!(told(&speech()));
+        // Recordings are not silent in their pauses: room tone, some 35 dB below the voice.
+        let room: Vec<f32> =
+            speech().iter().zip(0..).map(|(x, n)| x + 0.005 * (n as f32 * 0.7).sin()).collect();
+        assert!(told(&room));
     }
 
     #[test]
