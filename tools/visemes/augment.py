@@ -9,9 +9,11 @@ from .features import SAMPLE_RATE
 
 def _shape(noise: np.ndarray, gain_db) -> np.ndarray:
     """Filters by a gain in dB over frequency (Hz)."""
-    spectrum = np.fft.rfft(noise)
-    hz = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE)
-    return np.fft.irfft(spectrum * 10 ** (gain_db(hz) / 20), len(noise)).astype(np.float32)
+    # A length with large prime factors would take many times as long.
+    size = 1 << (len(noise) - 1).bit_length()
+    spectrum = np.fft.rfft(noise, size)
+    hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    return np.fft.irfft(spectrum * 10 ** (gain_db(hz) / 20), size)[: len(noise)].astype(np.float32)
 
 
 def breath(rng: random.Random, noise: np.random.Generator) -> np.ndarray:
@@ -28,7 +30,7 @@ def background(rng: random.Random, noise: np.random.Generator, count: int) -> np
     kind = rng.choice(("white", "pink", "brown", "hum", "air"))
     if kind == "hum":
         t = np.arange(count) / SAMPLE_RATE
-        base = rng.choice((50, 60)) * rng.uniform(0.99, 1.01)
+        base = rng.choice((50, 60, 50, 60, 100, 120)) * rng.uniform(0.98, 1.02)
         out = sum(
             rng.uniform(0.1, 1.0) / k * np.sin(2 * np.pi * base * k * t + rng.uniform(0, 6.3)) for k in range(1, 9)
         )
@@ -78,7 +80,7 @@ def stretch_of_speech(rng: random.Random, noise: np.random.Generator, utterances
     peak = max(np.abs(pcm).max() for pcm, _ in utterances)
     breaths = []
     for pcm, spoken in utterances:
-        pause = int(rng.choice((0.05, 0.2, 0.5, 1.0, 2.0)) * rng.uniform(0.7, 1.3) * SAMPLE_RATE)
+        pause = int(rng.choice((0.05, 0.2, 0.5, 1.0, 2.0, 4.0)) * rng.uniform(0.7, 1.3) * SAMPLE_RATE)
         gap = np.zeros(pause, np.float32)
         if rng.random() < 0.4:
             puff = breath(rng, noise)[:pause]
@@ -107,13 +109,19 @@ def stretch_of_speech(rng: random.Random, noise: np.random.Generator, utterances
 
 
 def rest(rng: random.Random, noise: np.random.Generator) -> np.ndarray:
-    """Seconds without speech: hum, hiss, breath, clicks, digital silence."""
-    count = int(rng.uniform(4, 10) * SAMPLE_RATE)
+    """Seconds without speech: hum, hiss, breath, clicks, digital silence; they come and go, softly or at once."""
+    count = int(rng.uniform(8, 20) * SAMPLE_RATE)
     pcm = np.zeros(count, np.float32)
-    if rng.random() < 0.85:
-        pcm += background(rng, noise, count) * 10 ** (-rng.uniform(14, 70) / 20)
-    for _ in range(rng.choice((0, 1, 3))):
-        puff = breath(rng, noise) * 10 ** (-rng.uniform(15, 45) / 20)
+    at = 0
+    while at < count:
+        part = pcm[at : at + int(rng.choice((0.3, 1.0, 3.0, 9.0)) * rng.uniform(0.7, 1.3) * SAMPLE_RATE)]
+        at += len(part)
+        if len(part) > 100 and rng.random() < 0.8:
+            edge = int(rng.choice((0.0, 0.01, 0.2)) * SAMPLE_RATE)
+            ramp = np.minimum(1.0, (np.arange(len(part)) + 1) / (edge + 1))
+            part += background(rng, noise, len(part)) * ramp * ramp[::-1] * 10 ** (-rng.uniform(14, 70) / 20)
+    for _ in range(rng.choice((0, 1, 3, 8))):
+        puff = breath(rng, noise) * 10 ** (-rng.uniform(15, 55) / 20)
         where = rng.randrange(0, count - len(puff))
         pcm[where : where + len(puff)] += puff
     for _ in range(rng.choice((0, 0, 5))):

@@ -49,7 +49,7 @@ def _stretch(job):
     global _espeak
     held_out, seed = job
     rng, noise = random.Random(seed), np.random.default_rng(seed)
-    if not held_out and rng.random() < 0.15:
+    if not held_out and rng.random() < 0.2:
         pcm, phones = augment.rest(rng, noise), []
     else:
         if held_out:

@@ -19,7 +19,10 @@ RANGE_DB = 30.0
 SILENCE_DB = -72.0
 QUANTILE = 0.85
 SETTLE = 25.0
-PAUSE_STEP = 0.04
+FLOOR_FALLS = 0.3
+FLOOR_RISES = 0.05
+STANDS_OUT_DB = 10.0
+QUIET_STEP = 0.1
 
 # Input scaling (network.rs)
 INPUT_OFFSET_DB = 15.0
@@ -59,15 +62,19 @@ def mel(pcm: np.ndarray) -> np.ndarray:
 
 def ceilings(levels: np.ndarray) -> np.ndarray:
     """The running ceiling after each frame, dB."""
-    ceiling, heard = START_DB, 0.0
+    ceiling, heard, floor = START_DB, 0.0, None
     out = np.empty(len(levels), np.float32)
     for i, level in enumerate(levels.tolist()):
-        if level > ceiling - RANGE_DB:
+        if floor is None:
+            floor = level
+        floor += FLOOR_FALLS * (level - floor) if level < floor else FLOOR_RISES
+        floor = max(floor, SILENCE_DB)
+        if level > ceiling or level > max(ceiling - RANGE_DB, floor + STANDS_OUT_DB):
             step = 0.3 + 2.0 / (1.0 + heard / SETTLE)
             ceiling += step * (QUANTILE if level > ceiling else QUANTILE - 1.0)
             heard += 1.0
-        elif level > SILENCE_DB:
-            ceiling -= PAUSE_STEP
+        elif level > floor + STANDS_OUT_DB:
+            ceiling -= QUIET_STEP
         ceiling = min(max(ceiling, LOWEST_DB), HIGHEST_DB)
         out[i] = ceiling
     return out

@@ -25,6 +25,8 @@ AHEAD = sum(layer[4] for layer in LAYERS)
 BEHIND = sum((k - 1) * d - ahead for _, _, k, d, ahead in LAYERS)
 SLOPE = 0.1  # of the leaky rectifier
 MAGIC = b"LCVISEM1"
+# The first frame whose window does not begin before the sound.
+FIRST_WHOLE = 2
 
 CROP = 240
 BATCH = 24
@@ -147,8 +149,11 @@ def _vary(rng, x):
 
 
 def outputs(weights, x: np.ndarray) -> np.ndarray:
-    """`[frames, 40]` to `[frames, 5]`."""
-    return np.asarray(squash(logits(weights, jnp.asarray(x)[None]))[0])
+    """`[frames, 40]` to `[frames, 5]`; before the first whole window it was as it is in that."""
+    first = x[FIRST_WHOLE]
+    before = np.tile(first, (BEHIND + FIRST_WHOLE, 1))
+    x = np.concatenate([before, x[FIRST_WHOLE :]])
+    return np.asarray(squash(logits(weights, jnp.asarray(x)[None]))[0, BEHIND:])
 
 
 def _hash(data: bytes) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 FRAME_S = 0.01
 # The visible gesture comes before its sound.
 LEAD_S = 0.012
+# Speech is announced this much before its first sound, so that the mouth has left its rest when it is needed.
+SPEECH_LEAD_S = 0.04
 BLEND_S = 0.042
 
 # phone: (opening, weight, width, weight, teeth); opening, teeth 0..1; width -1 rounded .. 1 spread.
@@ -63,7 +65,7 @@ def targets(phones: list[tuple[str, float, float]], frames: int) -> np.ndarray:
                 num[near, channel] += w * dominance * v
                 den[near, channel] += w * dominance
         if name != "pau":
-            speech[(t >= start) & (t < end)] = 1.0
+            speech[(t >= start - SPEECH_LEAD_S) & (t < end)] = 1.0
         if name in CLOSED:
             stop = start + CLOSED[name] * (end - start)
             closed[(t >= start - 0.005) & (t <= max(stop, start + 0.03))] = 1.0

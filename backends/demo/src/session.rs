@@ -17,11 +17,8 @@ use crate::warp::{Patch, Pose, Renderer};
 
 /// Samples in a second.
 const RATE: f32 = 16_000.0;
-/// Seconds in which the mouth leaves the source's own pose when speech begins.
+/// Seconds in which a run of speech takes over from the one before.
 const EASE_IN: f32 = 0.14;
-/// Seconds after the last sample until the mouth begins to go back, and how long it takes.
-const HOLD: f32 = 0.06;
-const EASE_OUT: f32 = 0.24;
 /// Audio that waits for its frames to be asked for, at most, in a live session: ten minutes.
 const MOST_WAITING: usize = 600 * 16_000;
 /// A run that follows this closely on another is blended with it: runs kept.
@@ -192,24 +189,21 @@ impl Run {
     fn pose(&mut self, start: u64, end: u64) -> Pose {
         self.hear(end - self.first);
         let shape = self.speech.shape(start - self.first, end - self.first);
-        let fall = if self.ended && start >= self.end {
-            smooth(((end - self.end) as f32 / RATE - HOLD) / EASE_OUT)
-        } else {
-            0.0
-        };
         Pose {
             opening: shape.opening,
             width: shape.width,
             teeth: shape.teeth,
             closed: shape.closed,
-            presence: 1.0 - fall,
+            presence: shape.presence,
         }
     }
 }
 
-/// `to` in place of `from` as far as `part` says; each counts by its presence.
+/// `to` in place of `from` as far as `part` says; each counts by its presence. Where nothing is there to be taken over
+/// from, `to` comes at once.
 fn take_over(from: Pose, to: Pose, part: f32) -> Pose {
-    let (old, new) = (from.presence * (1.0 - part), to.presence * part);
+    let old = from.presence * (1.0 - part);
+    let new = to.presence * (1.0 - old);
     let sum = old + new;
     if sum <= 0.0 {
         return Pose::default();
@@ -275,9 +269,11 @@ mod tests {
     fn a_run_takes_over_from_the_one_before_without_a_jump() {
         let old = Pose { opening: 0.8, presence: 0.6, ..Pose::default() };
         let new = Pose { opening: 0.2, presence: 1.0, ..Pose::default() };
-        let openings = [0.0, 0.25, 0.5, 0.75, 1.0].map(|part| take_over(old, new, part));
-        assert_eq!((openings[0], openings[4]), (old, new));
-        assert!(openings.windows(2).all(|w| w[1].opening < w[0].opening && w[1].presence > w[0].presence));
-        assert_eq!(take_over(Pose::default(), new, 0.0), Pose::default());
+        // A run begins at rest, and is present sooner than it has taken over.
+        let rising = |part: f32| Pose { presence: (2.0 * part).min(1.0), ..new };
+        let poses = [0.0, 0.25, 0.5, 0.75, 1.0].map(|part| take_over(old, rising(part), part));
+        assert_eq!((poses[0], poses[4]), (old, new));
+        assert!(poses.windows(2).all(|w| w[1].opening < w[0].opening && w[1].presence >= w[0].presence));
+        assert_eq!(take_over(Pose::default(), new, 0.0), new);
     }
 }

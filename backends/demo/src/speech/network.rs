@@ -2,11 +2,13 @@
 //!
 //! In: one feature frame each 10 ms, f32 `[40]`, levels relative to the voice's own loudness.
 //! Out: [`Output`]s at the same rate, each [`AHEAD`] frames (80 ms) behind the newest input.
+//! Before the first input, it was as it is in that: a sound that begins with the tone of a room or a hum is not heard as
+//! the sudden beginning of one.
 //!
 //! The weights were trained by `tools/train_visemes.py`, which also says what the layers are and how the file is
 //! laid out. They are part of the library; a damaged file fails the tests, never a session.
 
-use super::mel::{BANDS, MelFrame};
+use super::mel::{BANDS, HOP, MelFrame, WINDOW};
 
 /// The trained weights; written by the training script.
 const WEIGHTS: &[u8] = include_bytes!("../../assets/visemes.bin");
@@ -20,6 +22,10 @@ const INPUT_RANGE: f32 = 2.0;
 
 /// Frames of future input that an output needs.
 pub(super) const AHEAD: usize = 8;
+/// Frames of past input that an output depends on.
+const BEHIND: usize = 24;
+/// The first frame whose window does not begin before the sound; it stands for those before it.
+const FIRST_WHOLE: usize = WINDOW / 2 / HOP + 1;
 
 /// What the network says about 10 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -45,20 +51,38 @@ pub(super) fn features(mel: &MelFrame, ceiling: f32) -> MelFrame {
 #[derive(Debug)]
 pub(super) struct Network {
     layers: Vec<Layer>,
+    /// Frames that have come, as far as it matters.
+    begun: usize,
 }
 
 impl Network {
     pub(super) fn new() -> Self {
         // The weights are compiled in and read by a test: failing here means a broken build.
-        Self { layers: parse(WEIGHTS).expect("the built-in weights are intact") }
+        Self { layers: parse(WEIGHTS).expect("the built-in weights are intact"), begun: 0 }
     }
 
     pub(super) fn reset(&mut self) {
         self.layers.iter_mut().for_each(Layer::reset);
+        self.begun = 0;
     }
 
     /// Takes the next feature frame; from the ninth on each gives one output.
     pub(super) fn push(&mut self, features: &MelFrame) -> Option<Output> {
+        let index = self.begun;
+        self.begun = (index + 1).min(AHEAD + 1);
+        if index < FIRST_WHOLE {
+            return None;
+        }
+        if index == FIRST_WHOLE {
+            for _ in 0..BEHIND + FIRST_WHOLE {
+                self.run(features);
+            }
+        }
+        // What comes out before belongs to the time before the first input.
+        self.run(features).filter(|_| index >= AHEAD)
+    }
+
+    fn run(&mut self, features: &MelFrame) -> Option<Output> {
         let mut values: &[f32] = features;
         let last = self.layers.len() - 1;
         for (i, layer) in self.layers.iter_mut().enumerate() {

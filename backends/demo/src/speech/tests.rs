@@ -118,18 +118,35 @@ fn a_shape_is_settled_once_the_lookahead_is_there() {
 
 #[test]
 fn the_mouth_rests_in_silence_hum_and_hiss_and_after_the_end() {
-    let tone = |n: usize| 0.02 * (std::f32::consts::TAU * 50.0 * n as f32 / 16_000.0).sin();
-    let hum: Vec<f32> = (0..48_000).map(|n| tone(n) + 0.3 * tone(3 * n)).collect();
-    for pcm in [vec![0.0; 48_000], hum, babble(3.0, 0.002)] {
+    let hum = |level: f32| -> Vec<f32> {
+        let tone = |n: usize| level * (std::f32::consts::TAU * 50.0 * n as f32 / 16_000.0).sin();
+        (0..48_000).map(|n| tone(n) + 0.3 * tone(3 * n)).collect()
+    };
+    for pcm in [vec![0.0; 48_000], hum(0.002), hum(0.02), hum(0.06), babble(3.0, 0.002)] {
         for (k, shape) in shapes(&pcm, 640).iter().enumerate() {
-            assert!(shape.opening < 0.08 && shape.width.abs() < 0.1, "frame {k}: {shape:?}");
+            assert!(shape.opening < 0.02 && shape.width.abs() < 0.1, "frame {k}: {shape:?}");
         }
     }
     let mut mouth = SpeechToMouth::new();
     mouth.push(&babble(1.0, 1.0));
     mouth.finish();
     let after = mouth.shape(32_000, 32_640);
-    assert!(after.opening < 0.02 && after.closed < 0.02, "{after:?}");
+    assert!(after.opening < 0.02 && after.closed < 0.02 && after.presence == 0.0, "{after:?}");
+}
+
+#[test]
+fn the_tone_of_a_room_is_not_raised_to_speech_however_long_nobody_speaks() {
+    let mut noise = 1u32;
+    let mut hiss = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (noise >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    for level in [0.0005, 0.003, 0.02] {
+        let pcm: Vec<f32> = (0..160_000).map(|_| level * hiss()).collect();
+        for (k, shape) in shapes(&pcm, 640).iter().enumerate() {
+            assert!(shape.opening < 0.02 && shape.presence == 0.0, "{level}, frame {k}: {shape:?}");
+        }
+    }
 }
 
 #[test]
