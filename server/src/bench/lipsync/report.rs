@@ -256,8 +256,8 @@ mod tests {
         assert!(found.envelope.correlation > 0.9, "{found:?}");
         assert!(found.envelope.lag_ms.abs() < 8.0, "{found:?}");
         assert!(found.controls.hold(), "{found:?}");
-        // The last two seconds, but for the quarter after the speech.
-        assert_eq!(found.silence, Some(Silence { frames: 43, movement: 0.0 }));
+        // The last two seconds, but for the frame whose window reaches into the speech and a quarter after it.
+        assert_eq!(found.silence, Some(Silence { frames: 50 - 1 - 7, movement: 0.0 }));
         assert_eq!((found.closures, found.width_auc), (None, None));
     }
 
