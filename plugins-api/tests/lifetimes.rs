@@ -3,21 +3,42 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
-use common::{Listener, params};
+use common::{GreyFrames, Listener, params};
 use lipcast_plugins_api::author::*;
 use lipcast_plugins_api::loader::{NoProgress, Plugin};
 use lipcast_plugins_api::serde_json::Value;
 
-static ENDED: Mutex<Vec<&str>> = Mutex::new(Vec::new());
-
-struct Ends(&'static str);
+/// Says its name when it ends.
+struct Ends(&'static str, Sender<&'static str>);
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        ENDED.lock().unwrap().push(self.0);
+        let _ = self.1.send(self.0);
     }
+}
+
+/// Tests of this file run one after the other: what they listen to is the same.
+static LISTENER: Mutex<()> = Mutex::new(());
+static ENDED: Mutex<Option<Sender<&str>>> = Mutex::new(None);
+/// While it is there, `prepare_avatar` says that it began, and ends when told to.
+static GATE: OnceLock<(Sender<()>, Mutex<Receiver<()>>)> = OnceLock::new();
+
+fn ends(name: &'static str) -> Ends {
+    Ends(name, ENDED.lock().unwrap().clone().expect("a test listens"))
+}
+
+fn listen() -> Receiver<&'static str> {
+    let (sender, ended) = channel();
+    *ENDED.lock().unwrap() = Some(sender);
+    ended
+}
+
+fn next(ended: &Receiver<&'static str>) -> &'static str {
+    ended.recv_timeout(Duration::from_secs(60)).expect("something ends")
 }
 
 struct Mortal {
@@ -41,7 +62,7 @@ impl Backend for Mortal {
     }
 
     fn create(_host: Host, _config: Value, _operation: &Operation<'_>) -> Result<Self, Error> {
-        Ok(Self { _end: Ends("instance") })
+        Ok(Self { _end: ends("instance") })
     }
 
     fn prepare_avatar(
@@ -51,11 +72,15 @@ impl Backend for Mortal {
         _: &mut BlobSink<'_>,
         _: &Operation<'_>,
     ) -> Result<(), Error> {
+        if let Some((begun, go_on)) = GATE.get() {
+            begun.send(()).unwrap();
+            go_on.lock().unwrap().recv().unwrap();
+        }
         Ok(())
     }
 
     fn load_avatar(&self, _blob: &[u8]) -> Result<Ends, Error> {
-        Ok(Ends("avatar"))
+        Ok(ends("avatar"))
     }
 
     fn avatar_info(&self, _avatar: &Ends) -> AvatarInfo {
@@ -75,7 +100,7 @@ impl Backend for Mortal {
     }
 
     fn open_session(&self, avatar: Arc<Ends>, _params: &SessionParams) -> Result<Self::Session, Error> {
-        Ok((Ends("session"), avatar))
+        Ok((ends("session"), avatar))
     }
 
     fn push_audio(&self, _: &mut Self::Session, _: u64, _: &[f32], _: bool) -> Result<(), Error> {
@@ -93,13 +118,48 @@ impl Backend for Mortal {
 
 #[test]
 fn a_session_keeps_its_avatar_and_both_keep_the_instance() {
+    let _alone = LISTENER.lock().unwrap();
+    let ended = listen();
     let plugin = Plugin::linked(plugin_table::<Mortal>()).unwrap();
     let instance = plugin.create(Arc::new(Listener::default()), &Value::Null, &NoProgress).unwrap();
     let avatar = instance.load_avatar(b"").unwrap();
     let inferer = instance.inferer().unwrap();
     let session = inferer.open_session(&avatar, &params()).unwrap();
     drop((instance, avatar, inferer));
-    assert_eq!(*ENDED.lock().unwrap(), [""; 0]);
+    assert!(ended.try_recv().is_err());
     drop(session);
-    assert_eq!(*ENDED.lock().unwrap(), ["session", "avatar", "instance"]);
+    assert_eq!([(); 3].map(|()| next(&ended)), ["session", "avatar", "instance"]);
+}
+
+#[test]
+fn dropping_the_last_of_an_avatar_waits_for_no_control_call() {
+    let _alone = LISTENER.lock().unwrap();
+    let ended = listen();
+    let plugin = Plugin::linked(plugin_table::<Mortal>()).unwrap();
+    let instance = plugin.create(Arc::new(Listener::default()), &Value::Null, &NoProgress).unwrap();
+    let (avatar, other) = (instance.load_avatar(b"").unwrap(), instance.load_avatar(b"").unwrap());
+    let inferer = instance.inferer().unwrap();
+    let session = inferer.open_session(&avatar, &params()).unwrap();
+    drop(avatar);
+
+    let ((begun, has_begun), (go_on, may_go_on)) = (channel(), channel());
+    assert!(GATE.set((begun, Mutex::new(may_go_on))).is_ok());
+    let preparing = {
+        let instance = instance.clone();
+        std::thread::spawn(move || {
+            let source = &mut GreyFrames { count: 1 };
+            instance.prepare_avatar(source, &Value::Null, &mut Vec::new(), &NoProgress)
+        })
+    };
+    has_begun.recv().unwrap();
+    // Both the inference thread, which is this one, and another go on while the instance prepares.
+    drop(session);
+    std::thread::spawn(move || drop(other)).join().unwrap();
+    assert_eq!(next(&ended), "session");
+    assert!(ended.try_recv().is_err(), "no control call runs beside another");
+    go_on.send(()).unwrap();
+    preparing.join().unwrap().unwrap();
+    assert_eq!([(); 2].map(|()| next(&ended)), ["avatar", "avatar"]);
+    drop((instance, inferer));
+    assert_eq!(next(&ended), "instance");
 }

@@ -27,9 +27,16 @@ impl Batcher {
         self.waiting.push(ticket);
     }
 
-    /// Forgets everything a session asked for.
-    pub fn forget(&mut self, session: u64) {
-        self.waiting.retain(|ticket| ticket.session != session);
+    /// Takes out everything a session asked for.
+    pub fn forget(&mut self, session: u64) -> Vec<Ticket> {
+        let (forgotten, kept) = self.waiting.drain(..).partition(|ticket| ticket.session == session);
+        self.waiting = kept;
+        forgotten
+    }
+
+    /// Something that a session asked for waits.
+    pub fn holds(&self, session: u64) -> bool {
+        self.waiting.iter().any(|ticket| ticket.session == session)
     }
 
     /// Nothing waits.
@@ -42,19 +49,20 @@ impl Batcher {
         self.waiting.len()
     }
 
-    /// Takes out what expired before `now`, so that no batch slot is spent on it.
-    /// A sequential backend must see every frame: its late requests stay, marked as discardable.
-    pub fn take_expired(&mut self, now: Instant, sequential: bool) -> Vec<Ticket> {
-        let late = |ticket: &Ticket| ticket.request.deadline.is_some_and(|deadline| deadline <= now);
-        if sequential {
-            self.waiting
-                .iter_mut()
-                .filter(|ticket| late(ticket))
-                .for_each(|t| t.request.flags.discard_ok = true);
-            return Vec::new();
-        }
-        let (expired, kept) = self.waiting.drain(..).partition(late);
-        self.waiting = kept;
+    /// Takes out what expired before `now`, so that no batch slot is spent on it. Late requests of sessions that
+    /// must see every frame stay, marked as discardable.
+    pub fn take_expired(&mut self, now: Instant, sees_all: impl Fn(u64) -> bool) -> Vec<Ticket> {
+        let mut expired = Vec::new();
+        self.waiting.retain_mut(|ticket| {
+            if ticket.request.deadline.is_none_or(|deadline| deadline > now) {
+                return true;
+            }
+            ticket.request.flags.discard_ok = sees_all(ticket.session);
+            if !ticket.request.flags.discard_ok {
+                expired.push(*ticket);
+            }
+            ticket.request.flags.discard_ok
+        });
         expired
     }
 
@@ -132,9 +140,9 @@ mod tests {
         let mut batcher = Batcher::default();
         batcher.push(ticket(1, 0, Some(start)));
         batcher.push(ticket(1, 1, Some(start + Duration::from_secs(1))));
-        assert_eq!(order(&batcher.take_expired(start, false)), [(1, 0)]);
+        assert_eq!(order(&batcher.take_expired(start, |_| false)), [(1, 0)]);
         assert_eq!(batcher.len(), 1);
-        assert!(batcher.take_expired(start + Duration::from_secs(2), true).is_empty());
+        assert!(batcher.take_expired(start + Duration::from_secs(2), |_| true).is_empty());
         assert!(batcher.take_batch(1, true)[0].request.flags.discard_ok);
     }
 
@@ -143,7 +151,8 @@ mod tests {
         let mut batcher = Batcher::default();
         batcher.push(ticket(1, 0, None));
         batcher.push(ticket(2, 0, None));
-        batcher.forget(1);
+        assert_eq!(order(&batcher.forget(1)), [(1, 0)]);
+        assert_eq!((batcher.holds(1), batcher.holds(2)), (false, true));
         assert_eq!(order(&batcher.take_batch(8, false)), [(2, 0)]);
     }
 }

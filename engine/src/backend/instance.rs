@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 /// What an avatar is prepared from: the source's own RGB, never a copy that went through I420.
 pub use lipcast_plugins_api::loader::Source as AvatarSource;
 
-use super::{FrameMask, FrameReply, FrameRequest};
+use super::{Code, FrameMask, FrameReply, FrameRequest};
 use crate::avatar::Job;
 use crate::time::FrameRate;
 
@@ -29,6 +29,8 @@ pub enum BackendError {
         backend: String,
         /// The function of the contract.
         call: &'static str,
+        /// The kind of failure.
+        code: Code,
         /// The backend's own words.
         message: String,
     },
@@ -84,6 +86,26 @@ pub struct AvatarInfo {
     pub rest: Rest,
 }
 
+impl AvatarInfo {
+    /// Whether it is the same avatar that the host shows: `size` in pixels, and `frame_count` distinct frames.
+    ///
+    /// # Errors
+    /// In a sentence what differs.
+    pub fn fits(&self, size: (usize, usize), frame_count: usize) -> Result<(), String> {
+        if (self.canvas_width as usize, self.canvas_height as usize) != size {
+            let (width, height) = size;
+            return Err(format!(
+                "its canvas has {}x{} pixels, the avatar {width}x{height}",
+                self.canvas_width, self.canvas_height
+            ));
+        }
+        if self.frame_count != 0 && self.frame_count as usize != frame_count {
+            return Err(format!("it knows {} frames, the avatar has {frame_count}", self.frame_count));
+        }
+        Ok(())
+    }
+}
+
 /// What a session fixes when it opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionParams {
@@ -96,9 +118,9 @@ pub struct SessionParams {
 /// Flags of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestFlags {
-    /// First frame of a run.
+    /// First frame of a run, or after a reset.
     pub first: bool,
-    /// Last frame of the session.
+    /// No later frame of this run has audio.
     pub last: bool,
     /// The result will not be shown; a sequential backend still has to advance.
     pub discard_ok: bool,
@@ -128,6 +150,11 @@ pub trait Instance: Send + Sync {
     fn lookahead_samples(&self) -> u64;
     /// 99th percentile of a batch so far: how early a frame must be asked for.
     fn batch_p99(&self) -> std::time::Duration;
+    /// Why it is of no more use, once its device is lost, it calls itself broken or its thread ended.
+    /// Sessions that it serves get [`Outcome::Gone`](super::Outcome::Gone), new ones are refused.
+    fn lost(&self) -> Option<String> {
+        None
+    }
     /// Streams the avatar's blob to `sink`.
     ///
     /// # Errors
@@ -156,12 +183,14 @@ pub trait Instance: Send + Sync {
 }
 
 /// One session's line into an instance; closing is dropping it. Nothing here waits for the backend.
+///
+/// Each request gets one reply. When the instance is gone, the channel of replies hangs up.
 pub trait SessionPort: Send {
     /// Appends 16 kHz mono PCM, -1 to 1; `first_sample` counts from frame 0 of the session's clock. A push beyond
     /// the last one's end begins a new run. With `end`, nothing else is queued: what follows reads as zero.
     fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, end: bool);
     /// Asks for a frame.
     fn request(&mut self, request: FrameRequest);
-    /// Barge-in: drops queued audio and requests; later requests carry `epoch`.
+    /// Barge-in: drops queued audio; requests that wait are answered as expired, later ones carry `epoch`.
     fn reset(&mut self, epoch: u32);
 }

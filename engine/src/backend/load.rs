@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lipcast_plugins_api::author::Error;
 
-use super::{AvatarSource, BackendError, Instance, LoadedAvatar};
+use super::{AvatarSource, BackendError, Code, Instance, LoadedAvatar};
 use crate::avatar::{Avatar, AvatarError, Job, RgbSource};
 
 /// Why an avatar cannot be loaded into a backend.
@@ -19,11 +19,12 @@ pub enum LoadError {
 }
 
 /// Loads `avatar` into `instance`. The blob is made from the avatar's source when it is missing, or when the backend
-/// no longer reads the one that is there; that may take as long as the backend needs. `frames` are the source's
-/// frames where they are at hand; otherwise the source is decoded again, if it is needed.
+/// says that the one that is there is not for it (`BLOB_INCOMPATIBLE`); that may take as long as the backend needs.
+/// `frames` are the source's frames where they are at hand; otherwise the source is decoded again, if it is needed.
 ///
 /// # Errors
-/// When the source is gone, the disk fails, the backend refuses, or `job` is cancelled.
+/// When the source is gone, the disk fails, the backend refuses, what it loaded is not this avatar, or `job` is
+/// cancelled. A blob that is there stays when it could not be loaded for any other reason, such as a full device.
 pub fn load_avatar(
     avatar: &Avatar,
     instance: &Arc<dyn Instance>,
@@ -33,8 +34,11 @@ pub fn load_avatar(
     let (id, version) = instance.blob_key();
     if let Some(blob) = avatar.blob(id, version)? {
         match instance.load_avatar(&blob) {
-            Ok(loaded) => return Ok(loaded),
-            Err(error) => tracing::warn!(avatar = %avatar.id(), %error, "its blob is made again"),
+            Ok(loaded) => return checked(loaded, avatar, instance),
+            Err(error @ BackendError::Call { code: Code::BlobIncompatible, .. }) => {
+                tracing::warn!(avatar = %avatar.id(), %error, "its blob is made again");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     tracing::info!(avatar = %avatar.id(), backend = instance.name(), "preparing");
@@ -48,7 +52,22 @@ pub fn load_avatar(
         call: "prepare_avatar",
         message: "its blob could not be read back".to_owned(),
     })?;
-    Ok(instance.load_avatar(&blob)?)
+    checked(instance.load_avatar(&blob)?, avatar, instance)
+}
+
+/// What a backend loaded must be the avatar that the host shows.
+fn checked(
+    loaded: Arc<dyn LoadedAvatar>,
+    avatar: &Avatar,
+    instance: &Arc<dyn Instance>,
+) -> Result<Arc<dyn LoadedAvatar>, LoadError> {
+    let fits = loaded.info().fits(avatar.size(), avatar.frame_count());
+    fits.map_err(|message| BackendError::Contract {
+        backend: instance.name().to_owned(),
+        call: "avatar_info",
+        message,
+    })?;
+    Ok(loaded)
 }
 
 /// The source of an avatar in the store, with the faces that preparing found.

@@ -11,10 +11,10 @@ use lipcast_plugins_api::author::{Error, IdleBy, LogLevel, RestPolicy};
 use lipcast_plugins_api::loader::{self, HostServices, LoadError, Plugin, Progress};
 use serde_json::Value;
 
-use super::worker::{self, Call};
+use super::worker::{self, Call, Shared};
 use super::{
     AvatarInfo, AvatarSource, BackendError, FrameMask, FrameReply, FrameRequest, Idle, Instance,
-    LoadedAvatar, Outcome, Rest, SessionParams, SessionPort,
+    LoadedAvatar, Rest, SessionParams, SessionPort,
 };
 use crate::avatar::Job;
 use crate::time::FrameRate;
@@ -35,7 +35,7 @@ pub struct LocalInstance {
     name: String,
     instance: loader::Instance,
     calls: Sender<Call>,
-    batch_p99: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     next_session: AtomicU64,
 }
 
@@ -56,20 +56,19 @@ impl LocalInstance {
         let services = Arc::new(TracingHost { backend: name.to_owned() });
         let job = Job::new();
         let instance = plugin.create(services, config, &JobProgress { job: &job, backend: name })?;
-        let batch_p99 = Arc::new(AtomicU64::new(0));
-        let calls = worker::spawn(name, instance.clone(), batch_p99.clone())?;
-        Ok(Arc::new(Self {
-            name: name.to_owned(),
-            instance,
-            calls,
-            batch_p99,
-            next_session: AtomicU64::new(0),
-        }))
+        let shared = Arc::new(Shared::default());
+        let calls = worker::spawn(name, instance.clone(), shared.clone())?;
+        Ok(Arc::new(Self { name: name.to_owned(), instance, calls, shared, next_session: AtomicU64::new(0) }))
     }
 
     fn call_failed(&self, call: &'static str) -> impl Fn(Error) -> BackendError {
         let backend = self.name.clone();
-        move |error| BackendError::Call { backend: backend.clone(), call, message: error.to_string() }
+        move |error| BackendError::Call {
+            backend: backend.clone(),
+            call,
+            code: error.code,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -96,7 +95,11 @@ impl Instance for LocalInstance {
     }
 
     fn batch_p99(&self) -> Duration {
-        Duration::from_nanos(self.batch_p99.load(Ordering::Relaxed))
+        self.shared.batch_p99()
+    }
+
+    fn lost(&self) -> Option<String> {
+        self.shared.lost().map(str::to_owned)
     }
 
     fn prepare_avatar(
@@ -140,8 +143,13 @@ impl Instance for LocalInstance {
         params: SessionParams,
         replies: Sender<FrameReply>,
     ) -> Result<Box<dyn SessionPort>, BackendError> {
-        let gone =
-            || BackendError::NotReady { backend: self.name.clone(), reason: "its thread has ended".into() };
+        let gone = || BackendError::NotReady {
+            backend: self.name.clone(),
+            reason: self.shared.lost().unwrap_or("its thread has ended").to_owned(),
+        };
+        if self.shared.lost().is_some() {
+            return Err(gone());
+        }
         let avatar = avatar.as_any().downcast_ref::<LocalAvatar>().ok_or_else(|| BackendError::Contract {
             backend: self.name.clone(),
             call: "open_session",
@@ -149,11 +157,10 @@ impl Instance for LocalInstance {
         })?;
         let session = self.next_session.fetch_add(1, Ordering::Relaxed);
         let (done, opened) = bounded(1);
-        let call =
-            Call::Open { session, avatar: avatar.avatar.clone(), params, replies: replies.clone(), done };
+        let call = Call::Open { session, avatar: avatar.avatar.clone(), params, replies, done };
         self.calls.send(call).map_err(|_| gone())?;
         opened.recv().map_err(|_| gone())?.map_err(self.call_failed("open_session"))?;
-        Ok(Box::new(LocalPort { session, calls: self.calls.clone(), replies }))
+        Ok(Box::new(LocalPort { session, calls: self.calls.clone() }))
     }
 }
 
@@ -176,25 +183,20 @@ impl LoadedAvatar for LocalAvatar {
     }
 }
 
+/// The thread alone holds the sender of replies: when it ends, whatever the reason, the session's channel hangs up.
+/// So a call that finds the thread gone has nothing to say.
 struct LocalPort {
     session: u64,
     calls: Sender<Call>,
-    replies: Sender<FrameReply>,
 }
 
 impl SessionPort for LocalPort {
     fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, end: bool) {
-        // When the thread is gone, the next request says so.
         let _ = self.calls.send(Call::Push { session: self.session, first_sample, pcm, end });
     }
 
     fn request(&mut self, request: FrameRequest) {
-        if self.calls.send(Call::Request { session: self.session, request }).is_err() {
-            let outcome = Outcome::Failed("the backend's thread has ended".into());
-            let FrameRequest { seq, epoch, avatar_frame, .. } = request;
-            let reply = FrameReply { seq, epoch, outcome, at_rest: false, avatar_frame_used: avatar_frame };
-            let _ = self.replies.send(reply);
-        }
+        let _ = self.calls.send(Call::Request { session: self.session, request });
     }
 
     fn reset(&mut self, epoch: u32) {

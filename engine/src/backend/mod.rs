@@ -11,10 +11,12 @@ pub use instance::{
 };
 
 mod patch;
-pub use patch::{Alpha, FrameMask, FrameReply, FrameRequest, Outcome, Patch, PixelFormat, Rect};
+pub use patch::{Alpha, Code, FrameMask, FrameReply, FrameRequest, Outcome, Patch, PixelFormat, Rect};
 
 mod local;
 pub use local::{LocalInstance, OpenError};
+
+mod seat;
 
 mod worker;
 

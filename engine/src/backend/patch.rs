@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-pub use lipcast_plugins_api::author::{Alpha, FrameMask, PixelFormat, Rect};
+pub use lipcast_plugins_api::author::{Alpha, Code, FrameMask, PixelFormat, Rect};
 
 use super::RequestFlags;
 
@@ -45,10 +45,12 @@ pub enum Outcome {
     AvatarFrame,
     /// The picture of the session's previous result once more.
     SamePatch,
-    /// Dropped before the backend saw it, because its deadline had passed.
+    /// There is no picture, because the deadline had passed.
     Expired,
     /// The backend refused or broke; its own words.
     Failed(String),
+    /// The backend is of no more use to this session: it panicked, or the whole instance is lost. Its own words.
+    Gone(String),
 }
 
 /// The answer to one [`FrameRequest`].

@@ -33,13 +33,24 @@ pub enum BackendState {
         /// When loading began.
         since: Instant,
     },
-    /// Serves.
+    /// Serves, unless it was lost since: [`Instance::lost`] tells.
     Ready(Arc<dyn Instance>),
     /// Refused or broken; the reason in one line.
     Failed {
         /// For the operator.
         reason: String,
     },
+}
+
+impl BackendState {
+    /// Why it does not serve and will not by itself: it failed, or it served and was lost.
+    fn failure(&self) -> Option<String> {
+        match self {
+            Self::Opening { .. } => None,
+            Self::Ready(instance) => instance.lost(),
+            Self::Failed { reason } => Some(reason.clone()),
+        }
+    }
 }
 
 /// A backend as operators see it.
@@ -80,16 +91,19 @@ impl Backends {
         backends
     }
 
-    /// Tries those that failed again; returns at once.
+    /// Tries those again that failed or were lost; returns at once.
     pub fn retry_failed(self: &Arc<Self>) {
         let mut again = Vec::new();
         for (index, slot) in self.lock().iter_mut().enumerate() {
-            if matches!(slot.state, BackendState::Failed { .. }) {
-                slot.state = BackendState::Opening { since: Instant::now() };
-                again.push((index, slot.spec.clone()));
+            if slot.state.failure().is_some() {
+                let since = Instant::now();
+                let former = std::mem::replace(&mut slot.state, BackendState::Opening { since });
+                again.push((index, slot.spec.clone(), former));
             }
         }
-        for (index, spec) in again {
+        // A lost instance may take long to end: not while the registry is locked.
+        for (index, spec, former) in again {
+            drop(former);
             self.spawn_open(index, spec);
         }
     }
@@ -121,8 +135,10 @@ impl Backends {
                 BackendState::Opening { since } => {
                     ("opening", format!("since {:.1} s", since.elapsed().as_secs_f64()))
                 }
-                BackendState::Ready(instance) => ("ready", instance.summary()),
-                BackendState::Failed { reason } => ("failed", reason.clone()),
+                state => match (state.failure(), state) {
+                    (None, BackendState::Ready(instance)) => ("ready", instance.summary()),
+                    (reason, _) => ("failed", reason.unwrap_or_default()),
+                },
             };
             BackendReport { name: slot.spec.name.clone(), state, detail, required: slot.spec.required }
         };
@@ -135,7 +151,7 @@ impl Backends {
             .lock()
             .iter()
             .filter_map(|slot| match &slot.state {
-                BackendState::Ready(instance) => Some(instance.clone()),
+                BackendState::Ready(instance) if instance.lost().is_none() => Some(instance.clone()),
                 _ => None,
             })
             .collect();

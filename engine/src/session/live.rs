@@ -88,6 +88,8 @@ impl LiveSession {
         config: LiveConfig,
     ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
         let performance = Performance::open(stage, config.fps)?;
+        // A command is a few words, and the session takes all that are there before every frame: only as many wait as
+        // people give within one.
         let (commands, inbox) = unbounded();
         let (units, outlet) = bounded(UNITS_AHEAD);
         let status = LiveStatus {
@@ -280,10 +282,8 @@ impl Run {
             let replies = self.performance.replies().clone();
             select_biased! {
                 recv(self.inbox) -> command => Some(command.unwrap_or(Command::End)),
-                recv(replies) -> reply => {
-                    if let Ok(reply) = reply {
-                        self.performance.accept(reply);
-                    }
+                recv(replies) -> arrived => {
+                    self.performance.accept(arrived);
                     None
                 }
                 default(until.saturating_duration_since(Instant::now())) => None,

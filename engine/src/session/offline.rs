@@ -1,5 +1,7 @@
 //! A performance as fast as the backend can: the same pictures as live, frame for frame, and repeatable.
 
+use lipcast_plugins_api::author::Capabilities;
+
 use super::{OpenError, Performance, Stage, Unit};
 use crate::audio::{SpeechDecoder, SpeechError};
 use crate::session::{SpeechEvent, UtteranceId};
@@ -15,10 +17,12 @@ pub enum RenderError<E> {
     #[error(transparent)]
     Speech(#[from] SpeechError),
     /// The backend went away.
-    #[error("the backend stopped answering at frame {frame}")]
+    #[error("the backend was gone at frame {frame}: {reason}")]
     BackendGone {
         /// First frame without an answer.
         frame: u64,
+        /// Its last words.
+        reason: String,
     },
     /// The receiver of the frames failed.
     #[error("{0}")]
@@ -28,11 +32,14 @@ pub enum RenderError<E> {
 /// Frames asked for at once, so that a batching backend gets batches.
 const AHEAD: u64 = 8;
 
+/// No backend may look further ahead; samples at 48 kHz.
+const LOOKAHEAD_LIMIT: u64 = 48 * Capabilities::LOOKAHEAD_LIMIT_MS as u64;
+
 /// Performs one utterance from frame 0 and hands each unit to `sink`; ends with the speech.
 /// Returns the speech's length in samples at 48 kHz.
 ///
 /// # Errors
-/// When the session cannot be opened, the speech cannot be read, or `sink` fails.
+/// When the session cannot be opened, the speech cannot be read, the backend goes away, or `sink` fails.
 pub fn render<E>(
     stage: Stage,
     fps: FrameRate,
@@ -40,13 +47,15 @@ pub fn render<E>(
     mut sink: impl FnMut(Unit) -> Result<(), E>,
 ) -> Result<u64, RenderError<E>> {
     let mut performance = Performance::open(stage, fps)?;
+    // Filled just below, no further than the condition there.
     let (sender, receiver) = crossbeam_channel::unbounded();
     performance.speech_mut().enqueue(UtteranceId(0), receiver);
     let mut sender = Some(sender);
     let (mut samples, mut given) = (0u64, 0u64);
     loop {
-        // Decode far enough that no frame planned below can run dry, whatever the look-ahead.
-        while sender.is_some() && samples < fps.first_sample(given + 2 * AHEAD, 48_000) + 2 * 48_000 {
+        // Decode far enough that no frame planned below can run dry: up to its end and the longest look-ahead.
+        let enough = fps.first_sample(given + 2 * AHEAD, 48_000) + LOOKAHEAD_LIMIT;
+        while sender.is_some() && samples < enough {
             match speech.read()? {
                 Some(chunk) => {
                     samples += chunk.at_48k.len() as u64;
@@ -66,9 +75,11 @@ pub fn render<E>(
         }
         while performance.planned_frames() > 0 {
             while !performance.is_ready() {
-                let reply =
-                    performance.replies().recv().map_err(|_| RenderError::BackendGone { frame: given })?;
-                performance.accept(reply);
+                let arrived = performance.replies().recv();
+                performance.accept(arrived);
+            }
+            if let Some(reason) = performance.backend_gone() {
+                return Err(RenderError::BackendGone { frame: given, reason: reason.to_owned() });
             }
             if let Some(unit) = performance.give() {
                 given = unit.frame + 1;

@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvError, TryRecvError, never, unbounded};
 use lipcast_codecs::SizeError;
 
-use super::timeline::Ask;
+use super::timeline::{Ask, Step};
 use super::{Canvas, Picture, SpeechQueue, Timeline, TimelineConfig, Unit, UnitKind};
 use crate::backend::{
     BackendError, FrameReply, FrameRequest, Instance, LoadedAvatar, Outcome, Patch, SessionParams,
@@ -37,7 +37,7 @@ pub struct PerformanceStats {
     pub frames: u64,
     /// Of these, frames that the backend drew.
     pub speech: u64,
-    /// Of these, frames that repeat the last picture because the backend was late or failed.
+    /// Of these, frames that the backend was to draw and did not: it was late, failed, or is gone.
     pub held: u64,
     /// Replies that broke the contract or carried an error.
     pub failed: u64,
@@ -50,8 +50,23 @@ struct Planned {
     playback: u64,
     index: usize,
     pcm_48k: Vec<f32>,
+    speaking: bool,
     asked: Option<(u64, Ask)>,
-    reply: Option<FrameReply>,
+    answer: Option<Result<Answer, String>>,
+}
+
+/// What a reply comes to, once it is known which patch "the same as before" is.
+struct Answer {
+    /// `None`: the avatar's own frame.
+    drawn: Option<Arc<Drawn>>,
+    /// The avatar frame under it.
+    over: u32,
+}
+
+/// A patch as the backend drew it, and the avatar frame whose static mask belongs to it.
+struct Drawn {
+    patch: Patch,
+    mask_of: u32,
 }
 
 /// One session's work, frame by frame.
@@ -66,21 +81,44 @@ pub struct Performance {
     epoch: u32,
     composer: Composer,
     pool: PicturePool,
+    /// What the frame before looked like.
     last: Option<Picture>,
-    last_patch: Option<Patch>,
+    /// What the backend drew last, whether it was shown or came too late.
+    latest: Option<Arc<Drawn>>,
+    /// After a barge-in: what was drawn last, and for how many frames more it fades.
+    fading: Option<(Arc<Drawn>, u64)>,
+    /// Requests without a reply, of any epoch.
+    unanswered: u64,
+    unanswered_limit: u64,
+    /// Something was asked or pushed since the last reset.
+    touched: bool,
+    /// Why the backend draws no more for this session.
+    gone: Option<String>,
+    /// Frames shown most recently, whose memory is still in use.
+    shown: VecDeque<usize>,
     stats: PerformanceStats,
 }
 
 impl Performance {
+    /// A backend that leaves so much speech unanswered, in seconds, hangs.
+    const PATIENCE_SECONDS: u64 = 10;
+    /// Frames that encoders may still be reading: those on their way, and some for the moment they take.
+    const IN_USE: usize = 8;
+
     /// Opens a session on `stage`.
     ///
     /// # Errors
-    /// When the instance takes no more sessions, or the canvas has an odd size.
+    /// When the instance takes no more sessions, it loaded another avatar than the canvas shows, or the canvas has an
+    /// odd size.
     pub fn open(stage: Stage, fps: FrameRate) -> Result<Self, OpenError> {
+        let info = stage.avatar.info();
+        info.fits(stage.canvas.size(), stage.canvas.frame_count()).map_err(|message| {
+            BackendError::Contract { backend: stage.instance.name().to_owned(), call: "avatar_info", message }
+        })?;
+        // Each request gets one reply, and no more than `unanswered_limit` are on their way.
         let (sender, replies) = unbounded();
         let params = SessionParams { fps, whole: false };
         let port = stage.instance.open_session(&stage.avatar, params, sender)?;
-        let info = stage.avatar.info();
         let lookahead = stage.instance.lookahead_samples();
         let timeline = Timeline::new(TimelineConfig { fps, lookahead, idle: info.idle, rest: info.rest });
         let (width, height) = stage.canvas.size();
@@ -96,7 +134,13 @@ impl Performance {
             epoch: 0,
             composer: Composer::default(),
             last: None,
-            last_patch: None,
+            latest: None,
+            fading: None,
+            unanswered: 0,
+            unanswered_limit: fps.frames_covering(Self::PATIENCE_SECONDS, 1),
+            touched: false,
+            gone: None,
+            shown: VecDeque::with_capacity(Self::IN_USE),
             stats: PerformanceStats::default(),
         })
     }
@@ -111,7 +155,8 @@ impl Performance {
         &self.speech
     }
 
-    /// Where replies arrive, for callers that wait; hand what is received to [`accept`](Self::accept).
+    /// Where replies arrive, for callers that wait; hand what is received to [`accept`](Self::accept). Once the
+    /// backend is gone nothing arrives there any more.
     pub fn replies(&self) -> &Receiver<FrameReply> {
         &self.replies
     }
@@ -128,7 +173,12 @@ impl Performance {
 
     /// Something is being said, is about to be, or the mouth is still moving.
     pub fn is_speaking(&self) -> bool {
-        self.timeline.is_speaking() || self.planned.iter().any(|planned| planned.asked.is_some())
+        self.timeline.is_speaking() || self.planned.iter().any(|planned| planned.speaking)
+    }
+
+    /// Why the backend draws no more for this session; the frames are then the avatar's own, the speech goes on.
+    pub fn backend_gone(&self) -> Option<&str> {
+        self.gone.as_deref()
     }
 
     /// 99th percentile of the backend's batches so far.
@@ -145,66 +195,104 @@ impl Performance {
     pub fn plan(&mut self, deadline: Option<Instant>) {
         let step = self.timeline.step(&mut self.speech);
         let index = self.stage.canvas.playback_index(step.playback);
-        for push in step.pushes {
-            self.port.push_audio(push.first_sample, push.pcm, push.end);
+        if self.unanswered >= self.unanswered_limit {
+            self.lose(format!("it left {} frames unanswered", self.unanswered));
         }
-        let asked = step.ask.map(|ask| {
-            let seq = self.next_seq;
-            self.next_seq += 1;
-            let request = FrameRequest {
-                seq,
-                epoch: self.epoch,
-                frame: step.frame,
-                avatar_frame: index as u32,
-                deadline,
-                flags: ask.flags,
-            };
-            self.port.request(request);
-            (seq, ask)
-        });
-        let (frame, playback, pcm_48k) = (step.frame, step.playback, step.pcm_48k);
-        self.planned.push_back(Planned { frame, playback, index, pcm_48k, asked, reply: None });
+        let asked = step.ask.map(|ask| (self.next_seq, ask));
+        if self.gone.is_none() {
+            for push in step.pushes {
+                self.touched = true;
+                self.port.push_audio(push.first_sample, push.pcm, push.end);
+            }
+            if let Some((seq, ask)) = asked {
+                self.touched = true;
+                self.unanswered += 1;
+                self.port.request(FrameRequest {
+                    seq,
+                    epoch: self.epoch,
+                    frame: step.frame,
+                    avatar_frame: self.numbered(index),
+                    deadline,
+                    flags: ask.flags,
+                });
+            }
+        }
+        self.next_seq += u64::from(asked.is_some());
+        let Step { frame, playback, pcm_48k, speaking, .. } = step;
+        self.planned.push_back(Planned { frame, playback, index, pcm_48k, speaking, asked, answer: None });
     }
 
-    /// Takes in a reply; one of an older epoch, or for a frame that has left, is dropped.
-    pub fn accept(&mut self, reply: FrameReply) {
+    /// Takes in what arrived at [`replies`](Self::replies); its hanging up means that the backend is gone.
+    /// The reply to a frame that has left is not shown, but the backend's next "same picture" may mean it.
+    /// One of an older epoch is dropped.
+    pub fn accept(&mut self, arrived: Result<FrameReply, RecvError>) {
+        let Ok(reply) = arrived else { return self.lose("its thread has ended".to_owned()) };
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if let Outcome::Gone(reason) = reply.outcome {
+            return self.lose(reason);
+        }
         if reply.epoch != self.epoch {
             return;
         }
-        let waiting =
-            self.planned.iter_mut().find(|planned| planned.asked.is_some_and(|(seq, _)| seq == reply.seq));
-        if let Some(planned) = waiting {
-            self.timeline.note_reply(planned.frame, planned.playback, planned.index as u32, &reply);
-            planned.reply = Some(reply);
+        let of_reply = |planned: &Planned| planned.asked.is_some_and(|(seq, _)| seq == reply.seq);
+        let place = self.planned.iter().position(of_reply);
+        if let Some(planned) = place.map(|place| &self.planned[place]) {
+            let requested = self.numbered(planned.index);
+            self.timeline.note_reply(planned.frame, planned.playback, requested, &reply);
+        }
+        let drawn = match reply.outcome {
+            Outcome::Patch(patch) => {
+                self.latest = Some(Arc::new(Drawn { patch, mask_of: reply.avatar_frame_used }));
+                Ok(self.latest.clone())
+            }
+            Outcome::AvatarFrame => {
+                self.latest = None;
+                Ok(None)
+            }
+            Outcome::SamePatch => Ok(self.latest.clone()),
+            Outcome::Expired => Err("it was asked for too late".to_owned()),
+            Outcome::Failed(message) | Outcome::Gone(message) => Err(message),
+        };
+        if let Some(place) = place {
+            self.planned[place].answer =
+                Some(drawn.map(|drawn| Answer { drawn, over: reply.avatar_frame_used }));
         }
     }
 
     /// Takes in every reply that is there.
     pub fn accept_ready(&mut self) {
-        while let Ok(reply) = self.replies.try_recv() {
-            self.accept(reply);
+        loop {
+            match self.replies.try_recv() {
+                Ok(reply) => self.accept(Ok(reply)),
+                Err(TryRecvError::Disconnected) => self.accept(Err(RecvError)),
+                Err(TryRecvError::Empty) => return,
+            }
         }
     }
 
-    /// The next frame is planned and, if the backend was asked, answered.
+    /// The next frame is planned and, if the backend was asked, answered or never will be.
     pub fn is_ready(&self) -> bool {
-        self.planned.front().is_some_and(|planned| planned.asked.is_none() || planned.reply.is_some())
+        let settled = |planned: &Planned| planned.asked.is_none() || planned.answer.is_some();
+        self.planned.front().is_some_and(|planned| settled(planned) || self.gone.is_some())
     }
 
     /// Gives out the next frame as it stands: a frame that is not answered holds the last picture.
     /// `None` when nothing is planned.
     pub fn give(&mut self) -> Option<Unit> {
-        let Planned { frame, index, pcm_48k, asked, reply, .. } = self.planned.pop_front()?;
-        let (picture, kind) = match (asked, reply) {
-            (None, _) => (self.own(index), UnitKind::Idle),
-            (Some((_, ask)), Some(reply)) => match self.draw(reply, index, ask.opacity) {
-                Ok(picture) => (picture, UnitKind::Speech),
-                Err(message) => {
-                    tracing::warn!(frame, message, "a frame is held");
-                    self.stats.failed += 1;
-                    (self.held(index), UnitKind::Held)
+        let Planned { frame, index, pcm_48k, asked, answer, .. } = self.planned.pop_front()?;
+        let (picture, kind) = match (asked, answer) {
+            (None, _) => (self.idle(index), UnitKind::Idle),
+            (Some((_, ask)), Some(answer)) => {
+                let shown = answer.and_then(|answer| self.draw(&answer, index, ask.opacity));
+                match shown {
+                    Ok(picture) => (picture, UnitKind::Speech),
+                    Err(message) => {
+                        tracing::warn!(frame, message, "a frame is held");
+                        self.stats.failed += 1;
+                        (self.held(index), UnitKind::Held)
+                    }
                 }
-            },
+            }
             (Some(_), None) => (self.held(index), UnitKind::Held),
         };
         self.stats.frames += 1;
@@ -214,7 +302,13 @@ impl Performance {
             UnitKind::Held => self.stats.held += 1,
         }
         self.last = Some(picture.clone());
+        self.release_behind(index);
         Some(Unit { frame, avatar_frame: index, picture, pcm_48k, kind })
+    }
+
+    /// The number that the backend knows frame `index` by.
+    fn numbered(&self, index: usize) -> u32 {
+        if self.stage.avatar.info().frame_count == 0 { 0 } else { index as u32 }
     }
 
     fn own(&self, index: usize) -> Picture {
@@ -222,39 +316,81 @@ impl Performance {
     }
 
     fn held(&self, index: usize) -> Picture {
-        self.last.clone().unwrap_or_else(|| self.own(index))
+        match &self.last {
+            Some(last) if self.gone.is_none() => last.clone(),
+            _ => self.own(index),
+        }
     }
 
-    /// What a reply looks like over its frame; the reason when it cannot be shown.
-    fn draw(&mut self, reply: FrameReply, index: usize, opacity: u8) -> Result<Picture, String> {
-        match reply.outcome {
-            Outcome::AvatarFrame => {
-                self.last_patch = None;
-                return Ok(self.own(index));
-            }
-            Outcome::Patch(patch) => self.last_patch = Some(patch),
-            Outcome::SamePatch => {}
-            Outcome::Expired => return Err("it was asked for too late".to_owned()),
-            Outcome::Failed(message) => return Err(message),
+    /// The avatar's own frame, into which an interrupted patch fades over the frames of a blend.
+    fn idle(&mut self, index: usize) -> Picture {
+        let Some((drawn, left)) = self.fading.take() else { return self.own(index) };
+        let opacity = (left * 255 / (Timeline::BLEND_FRAMES + 1)) as u8;
+        let picture = self.lay(&drawn, index, opacity);
+        self.fading = (left > 1).then(|| (drawn, left - 1));
+        picture.unwrap_or_else(|_| self.own(index))
+    }
+
+    /// What an answer looks like; the reason when it cannot be shown.
+    fn draw(&mut self, answer: &Answer, index: usize, opacity: u8) -> Result<Picture, String> {
+        self.fading = None;
+        let frames = self.stage.canvas.frame_count();
+        let over = if self.stage.avatar.info().frame_count == 0 { index } else { answer.over as usize };
+        if over >= frames {
+            return Err(format!("avatar frame {over} was used, of {frames}"));
         }
-        let Some(patch) = &self.last_patch else { return Ok(self.own(index)) };
-        let mask = self.stage.avatar.mask(reply.avatar_frame_used);
-        let source = self.stage.canvas.frame(reply.avatar_frame_used as usize);
+        match &answer.drawn {
+            None => Ok(self.own(over)),
+            Some(drawn) => self.lay(drawn, over, opacity),
+        }
+    }
+
+    fn lay(&mut self, drawn: &Drawn, over: usize, opacity: u8) -> Result<Picture, String> {
+        let mask = self.stage.avatar.mask(drawn.mask_of);
+        let source = self.stage.canvas.frame(over);
         let composer = &mut self.composer;
         let composed =
-            self.pool.compose(source, |picture| composer.lay(picture, patch, mask.as_ref(), opacity));
+            self.pool.compose(source, |picture| composer.lay(picture, &drawn.patch, mask.as_ref(), opacity));
         composed.map(Picture::Composed).map_err(|error| error.to_string())
+    }
+
+    /// Gives back the memory of what was shown a while ago, unless the avatar's play has come back to it.
+    fn release_behind(&mut self, index: usize) {
+        if self.shown.len() == Self::IN_USE
+            && let Some(behind) = self.shown.pop_front()
+            && behind != index
+            && !self.shown.contains(&behind)
+        {
+            self.stage.canvas.release_behind(behind);
+        }
+        self.shown.push_back(index);
+    }
+
+    fn lose(&mut self, reason: String) {
+        if self.gone.is_none() {
+            tracing::error!(reason, "the session's backend is gone; the avatar plays on");
+            self.gone = Some(reason);
+            self.replies = never();
+        }
     }
 
     /// Barge-in: empties the queue, the backend and every planned frame; idle goes on at the next frame.
     pub fn interrupt(&mut self) {
-        self.epoch += 1;
         self.speech.clear();
-        self.port.reset(self.epoch);
+        // A backend that has heard and drawn nothing has nothing to drop.
+        if std::mem::take(&mut self.touched) && self.gone.is_none() {
+            self.epoch += 1;
+            self.port.reset(self.epoch);
+        }
+        let moving =
+            self.planned.iter().any(|planned| planned.asked.is_some()) || self.timeline.is_speaking();
+        let latest = self.latest.take().filter(|_| moving);
+        self.fading = latest.map(|drawn| (drawn, Timeline::BLEND_FRAMES)).or(self.fading.take());
         self.timeline.interrupt();
         for planned in &mut self.planned {
             planned.asked = None;
-            planned.reply = None;
+            planned.answer = None;
+            planned.speaking = false;
             planned.pcm_48k.fill(0.0);
         }
     }

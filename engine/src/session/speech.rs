@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crossbeam_channel::{Receiver, TryRecvError};
+use lipcast_plugins_api::author::Capabilities;
 
 use crate::audio::SpeechChunk;
 
@@ -28,12 +29,16 @@ pub struct SpeechQueue {
     waiting: VecDeque<(UtteranceId, Receiver<SpeechEvent>)>,
     at_16k: VecDeque<f32>,
     at_48k: VecDeque<f32>,
+    /// Samples that came in and went out since the queue was last cleared, at 16 and at 48 kHz.
+    came: [u64; 2],
+    gone: [u64; 2],
     failures: Vec<(UtteranceId, String)>,
 }
 
 impl SpeechQueue {
-    /// Decoded ahead at most, in 16 kHz samples: enough for any look-ahead, small beside a picture.
-    const AHEAD: usize = 16_000 * 3;
+    /// Decoded ahead at most, in 16 kHz samples, but for the rest of a chunk: the longest look-ahead that a backend
+    /// may have and a second for the frame itself. Small beside a picture.
+    const AHEAD: usize = 16 * (Capabilities::LOOKAHEAD_LIMIT_MS as usize + 1_000);
 
     /// Queues an utterance whose chunks arrive at `chunks`.
     pub fn enqueue(&mut self, id: UtteranceId, chunks: Receiver<SpeechEvent>) {
@@ -46,16 +51,16 @@ impl SpeechQueue {
             let Some((id, chunks)) = self.waiting.front() else { return };
             match chunks.try_recv() {
                 Ok(SpeechEvent::Chunk(chunk)) => {
+                    self.came[0] += chunk.at_16k.len() as u64;
+                    self.came[1] += chunk.at_48k.len() as u64;
                     self.at_16k.extend(chunk.at_16k);
                     self.at_48k.extend(chunk.at_48k);
                 }
                 Ok(SpeechEvent::Failed(message)) => {
                     self.failures.push((*id, message));
-                    self.waiting.pop_front();
+                    self.end_utterance();
                 }
-                Err(TryRecvError::Disconnected) => {
-                    self.waiting.pop_front();
-                }
+                Err(TryRecvError::Disconnected) => self.end_utterance(),
                 Err(TryRecvError::Empty) => return,
             }
         }
@@ -84,19 +89,32 @@ impl SpeechQueue {
     /// Takes up to `count` samples at 16 kHz.
     pub fn take_16k(&mut self, count: usize) -> Vec<f32> {
         let count = count.min(self.at_16k.len());
+        self.gone[0] += count as u64;
         self.at_16k.drain(..count).collect()
     }
 
     /// Takes exactly `count` samples at 48 kHz, silence where speech has run out.
     pub fn take_48k(&mut self, count: usize) -> Vec<f32> {
         let present = count.min(self.at_48k.len());
+        self.gone[1] += present as u64;
         let mut taken: Vec<f32> = self.at_48k.drain(..present).collect();
+        taken.resize(count, 0.0);
+        taken
+    }
+
+    /// Takes exactly `count` samples at 48 kHz after speech has ended: what is left of the instants that were taken
+    /// at 16 kHz, since frames cut the two rates at different fractions of a sample, and then silence.
+    pub fn take_tail_48k(&mut self, count: usize) -> Vec<f32> {
+        let owed = (3 * self.gone[0]).saturating_sub(self.gone[1]);
+        let mut taken = self.take_48k(count.min(owed as usize));
         taken.resize(count, 0.0);
         taken
     }
 
     /// A source fell behind: stretches the gap with silence in both rates, so that they stay aligned.
     pub fn insert_silence(&mut self, samples_16k: usize) {
+        self.came[0] += samples_16k as u64;
+        self.came[1] += samples_16k as u64 * 3;
         self.at_16k.extend(std::iter::repeat_n(0.0, samples_16k));
         self.at_48k.extend(std::iter::repeat_n(0.0, samples_16k * 3));
     }
@@ -106,6 +124,18 @@ impl SpeechQueue {
         self.waiting.clear();
         self.at_16k.clear();
         self.at_48k.clear();
+        (self.came, self.gone) = Default::default();
+    }
+
+    /// The two rates round an utterance's length each by itself. The longer one is made as long as the other, so that
+    /// the next utterance begins at the same instant in both.
+    fn end_utterance(&mut self) {
+        self.waiting.pop_front();
+        let (exact, came) = (3 * self.came[0], self.came[1]);
+        self.at_48k.extend(std::iter::repeat_n(0.0, exact.saturating_sub(came) as usize));
+        let surplus = (came.saturating_sub(exact) as usize).min(self.at_48k.len());
+        self.at_48k.truncate(self.at_48k.len() - surplus);
+        self.came[1] = came.max(exact) - surplus as u64;
     }
 
     /// Utterances that broke off since the last call, and why.

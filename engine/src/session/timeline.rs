@@ -40,16 +40,18 @@ pub struct Step {
     pub playback: u64,
     /// What is heard with it, 48 kHz mono.
     pub pcm_48k: Vec<f32>,
+    /// It belongs to speech, or the mouth is still on its way to rest.
+    pub speaking: bool,
     /// Audio to push before asking.
     pub pushes: Vec<Push>,
-    /// `None`: idle, the backend is not asked.
+    /// `None`: the backend is not asked.
     pub ask: Option<Ask>,
 }
 
 /// How the backend is asked for a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
-    /// First or last of a run.
+    /// First of a run, or the last with audio.
     pub flags: RequestFlags,
     /// Scales the patch's alpha: 255 but where the host blends in or out.
     pub opacity: u8,
@@ -57,17 +59,12 @@ pub struct Ask {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Nobody speaks, the mouth is at rest.
     Idle,
     /// Audio is pushed up to `pushed`; `end` is known once nothing else is queued.
-    Speaking {
-        start: u64,
-        pushed: u64,
-        end: Option<u64>,
-    },
+    Speaking { start: u64, pushed: u64, end: Option<u64> },
     /// The speech is over, the mouth on its way to rest since frame `since`.
-    Settling {
-        since: u64,
-    },
+    Settling { since: u64 },
 }
 
 /// The state machine.
@@ -78,17 +75,19 @@ pub struct Timeline {
     next: u64,
     playback: u64,
     underruns: u64,
+    /// Nothing was asked since the session opened or was reset.
+    fresh: bool,
 }
 
 impl Timeline {
     /// Frames that a backend may take to bring the mouth to rest before the host goes back to the avatar's own.
     pub const SETTLE_FRAMES: u64 = 25;
     /// Frames over which the host blends a patch in and out.
-    const BLEND_FRAMES: u64 = 4;
+    pub const BLEND_FRAMES: u64 = 4;
 
     /// A timeline at frame 0, idle.
     pub fn new(config: TimelineConfig) -> Self {
-        Self { config, state: State::Idle, next: 0, playback: 0, underruns: 0 }
+        Self { config, state: State::Idle, next: 0, playback: 0, underruns: 0, fresh: true }
     }
 
     /// The frame that the next [`step`](Self::step) plans.
@@ -109,6 +108,7 @@ impl Timeline {
     /// Barge-in: whatever was being said is over at the next frame. The caller clears the queue and resets the port.
     pub fn interrupt(&mut self) {
         self.state = State::Idle;
+        self.fresh = true;
     }
 
     /// Plans one frame.
@@ -121,34 +121,35 @@ impl Timeline {
             if self.can_start(frame, speech) {
                 self.state = State::Speaking { start: frame, pushed: self.first_sample(frame), end: None };
                 first = true;
-            } else if self.state == State::Idle && self.config.idle == Idle::Backend {
-                // A backend that draws its own idle gets an empty run, and is asked for ever after.
-                self.state = State::Settling { since: frame };
+            } else if self.fresh && self.config.idle == Idle::Backend {
+                // A backend that draws its own idle hears that nobody speaks, by an empty run.
                 pushes.push(Push { first_sample: self.first_sample(frame), pcm: Vec::new(), end: true });
                 first = true;
             }
         }
-        let mut speaking = false;
+        let mut heard = false;
         if let State::Speaking { start, pushed, end } = self.state {
             let (pushed, end) = self.feed(frame, pushed, end, speech, &mut pushes);
             self.state = State::Speaking { start, pushed, end };
-            speaking = true;
+            heard = true;
         }
         let samples =
             self.config.fps.first_sample(frame + 1, 48_000) - self.config.fps.first_sample(frame, 48_000);
-        let pcm_48k = if speaking { speech.take_48k(samples as usize) } else { vec![0.0; samples as usize] };
+        let samples = samples as usize;
+        let pcm_48k = if heard { speech.take_48k(samples) } else { speech.take_tail_48k(samples) };
         let ask = self.ask(frame, first);
-        let playback = self.playback;
+        self.fresh &= ask.is_none();
+        let (playback, speaking) = (self.playback, self.is_speaking());
         self.advance(frame);
-        Step { frame, playback, pcm_48k, pushes, ask }
+        Step { frame, playback, pcm_48k, speaking, pushes, ask }
     }
 
     /// Takes note of an answer to frame `frame`, which lay over playback position `playback`.
     pub fn note_reply(&mut self, frame: u64, playback: u64, requested: u32, reply: &FrameReply) {
         let State::Settling { since } = self.state else { return };
-        if reply.at_rest && frame >= since && self.config.idle == Idle::Host {
+        if reply.at_rest && frame >= since {
             self.state = State::Idle;
-            if reply.avatar_frame_used != requested {
+            if reply.avatar_frame_used != requested && self.config.idle == Idle::Host {
                 // The backend chose its own frame: idle goes on from there, so that the head does not jump.
                 let moved = u64::from(reply.avatar_frame_used) + (self.playback - playback);
                 self.playback = moved;
@@ -191,12 +192,14 @@ impl Timeline {
     }
 
     fn ask(&self, frame: u64, first: bool) -> Option<Ask> {
-        let flags = RequestFlags { first, ..RequestFlags::default() };
+        let over = |end: u64| self.first_sample(frame + 1) >= end;
+        let last = matches!(self.state, State::Speaking { end: Some(end), .. } if over(end));
+        let flags = RequestFlags { first, last, discard_ok: false };
         let ramp = |done: u64| (done.min(Self::BLEND_FRAMES) * 255 / Self::BLEND_FRAMES) as u8;
         let opacity = match (self.state, self.config.rest) {
+            _ if self.config.idle == Idle::Backend => 255,
             (State::Idle, _) => return None,
             (_, Rest::Backend) => 255,
-            (_, Rest::HostBlend) if self.config.idle == Idle::Backend => 255,
             (State::Speaking { start, .. }, Rest::HostBlend) => ramp(frame - start + 1),
             (State::Settling { since }, Rest::HostBlend) => {
                 ramp(Self::BLEND_FRAMES.saturating_sub(frame - since + 1))
@@ -213,7 +216,7 @@ impl Timeline {
             State::Speaking { end: Some(end), .. } if self.first_sample(frame + 1) >= end => {
                 self.state = State::Settling { since: frame + 1 };
             }
-            State::Settling { since } if self.config.idle == Idle::Host => {
+            State::Settling { since } => {
                 let limit = match self.config.rest {
                     Rest::Backend => Self::SETTLE_FRAMES,
                     Rest::HostBlend => Self::BLEND_FRAMES,

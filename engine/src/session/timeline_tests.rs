@@ -51,7 +51,7 @@ fn speech_is_heard_whole_and_pushed_ahead_by_the_look_ahead() {
         }
         if let Some(ask) = step.ask {
             asked += 1;
-            assert_eq!(ask.flags.first, frame == 1);
+            assert_eq!((ask.flags.first, ask.flags.last), (frame == 1, frame == 25));
             let needed = (640 * (frame + 1) + LOOKAHEAD - 640).min(16_000);
             assert!(pushed.len() as u64 >= needed, "frame {frame}");
         }
@@ -154,7 +154,43 @@ fn a_backend_that_draws_idle_is_asked_for_every_frame() {
     let first = timeline.step(&mut queue);
     assert!(first.pushes[0].end && first.pushes[0].pcm.is_empty());
     assert!(first.ask.unwrap().flags.first);
+    assert!(!first.speaking && !timeline.is_speaking(), "nobody speaks, although frames are asked for");
     for _ in 0..100 {
-        assert!(timeline.step(&mut queue).ask.is_some());
+        let step = timeline.step(&mut queue);
+        assert!(step.ask.is_some() && step.pushes.is_empty());
+    }
+    say(&mut queue, 640 * 2);
+    let steps: Vec<Step> = (0..60).map(|_| timeline.step(&mut queue)).collect();
+    assert!(steps.iter().all(|step| step.ask.is_some()));
+    assert!(steps[0].speaking && steps[0].ask.unwrap().flags.first);
+    let speaking = steps.iter().filter(|step| step.speaking).count() as u64;
+    assert_eq!(speaking, 2 + Timeline::SETTLE_FRAMES, "and then it is over");
+    timeline.interrupt();
+    let after = timeline.step(&mut queue);
+    assert!(after.pushes[0].end && after.ask.unwrap().flags.first, "a reset backend hears it again");
+}
+
+#[test]
+fn nothing_stays_in_the_queue_when_frames_cut_the_two_rates_apart() {
+    for (num, den) in [(30_000, 1001), (24_000, 1001), (60, 1), (30, 1), (25, 1)] {
+        for samples in 3_000..3_040 {
+            let config = TimelineConfig {
+                fps: FrameRate::new(num, den).unwrap(),
+                lookahead: 0,
+                idle: Idle::Host,
+                rest: Rest::HostBlend,
+            };
+            let (mut timeline, mut queue) = (Timeline::new(config), SpeechQueue::default());
+            timeline.step(&mut queue);
+            // One sample more at 48 kHz than three for each at 16 kHz: the converters round by themselves.
+            let (sender, receiver) = bounded(1);
+            let chunk = SpeechChunk { at_16k: vec![1.0; samples], at_48k: vec![1.0; 3 * samples + 1] };
+            sender.send(SpeechEvent::Chunk(chunk)).unwrap();
+            drop(sender);
+            queue.enqueue(UtteranceId(0), receiver);
+            let heard: f32 = (0..30).flat_map(|_| timeline.step(&mut queue).pcm_48k).sum();
+            assert_eq!((heard, queue.buffered_48k()), (3.0 * samples as f32, 0), "{num}/{den} {samples}");
+            assert!(!timeline.is_speaking());
+        }
     }
 }

@@ -15,8 +15,14 @@ pub trait Canvas: Send + Sync {
     fn fps(&self) -> FrameRate;
     /// Which distinct frame is shown as the `counter`-th: ping-pong or loop, by arithmetic.
     fn playback_index(&self, counter: u64) -> usize;
-    /// Distinct frame `index`.
+    /// Distinct frames, at least 1.
+    fn frame_count(&self) -> usize;
+    /// Distinct frame `index`, below [`frame_count`](Self::frame_count).
     fn frame(&self, index: usize) -> I420Ref<'_>;
+    /// Frame `index` was shown a while ago: its memory may go.
+    fn release_behind(&self, index: usize) {
+        let _ = index;
+    }
 }
 
 impl Canvas for Avatar {
@@ -32,8 +38,16 @@ impl Canvas for Avatar {
         Avatar::playback_index(self, counter)
     }
 
+    fn frame_count(&self) -> usize {
+        Avatar::frame_count(self)
+    }
+
     fn frame(&self, index: usize) -> I420Ref<'_> {
         Avatar::frame(self, index)
+    }
+
+    fn release_behind(&self, index: usize) {
+        Avatar::release_behind(self, index);
     }
 }
 
@@ -73,11 +87,12 @@ impl std::fmt::Debug for Picture {
 /// Where a unit's picture came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitKind {
-    /// Nobody speaks: the avatar's own frame.
+    /// Nobody speaks: the avatar's own frame, into which a patch that was interrupted fades.
     Idle,
     /// The backend answered.
     Speech,
-    /// The backend was asked and did not answer in time or failed: the last picture again.
+    /// The backend was to draw it and did not in time, or failed: the last picture again. Where it is gone
+    /// altogether: the avatar's own frame.
     Held,
 }
 

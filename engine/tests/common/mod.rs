@@ -32,6 +32,10 @@ impl Canvas for GreyCanvas {
         place.min(2 * FRAMES - 2 - place)
     }
 
+    fn frame_count(&self) -> usize {
+        FRAMES
+    }
+
     fn frame(&self, index: usize) -> I420Ref<'_> {
         self.0[index].as_view()
     }

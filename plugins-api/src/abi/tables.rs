@@ -417,7 +417,7 @@ table! {
         /// Zero.
         reserved: [u32],
         /// A JSON message to a session.
-        control: [unsafe extern "C" fn(session: *mut Session, json: Str, status: *mut Status) -> i32],
+        control: [Option<unsafe extern "C" fn(session: *mut Session, json: Str, status: *mut Status) -> i32>],
     }
 }
 

@@ -60,7 +60,7 @@ impl<B: Backend> Adapter<B> {
     const CONTROL: abi::ControlDraft1 = abi::ControlDraft1 {
         struct_size: size_of::<abi::ControlDraft1>() as u32,
         reserved: 0,
-        control: control::<B>,
+        control: Some(control::<B>),
     };
 }
 
@@ -76,7 +76,7 @@ unsafe extern "C" fn create<B: Backend>(
     status: *mut abi::Status,
 ) -> i32 {
     guard(status, || {
-        // SAFETY: the contract gives a host table that starts with its size and lives until `destroy`.
+        // SAFETY: the contract gives a host table that starts with its size and lives as long as the process.
         let size = unsafe { (*host).struct_size } as usize;
         if size < size_of::<abi::Host>() {
             return Err(Error::invalid_arg("the host's table is older than this plugin's contract"));
@@ -422,9 +422,14 @@ pub(crate) fn empty_status() -> abi::Status {
 /// Reads the answer of a call of the other side.
 pub(crate) fn check(code: i32, status: &abi::Status) -> Result<(), Error> {
     let Some(code) = Code::from_abi(code) else { return Ok(()) };
-    let length = status.message.iter().position(|byte| *byte == 0).unwrap_or(status.message.len());
-    let message = String::from_utf8_lossy(&status.message[..length]).into_owned();
-    Err(Error { code, retryable: status.retryable != 0, message })
+    Err(Error { code, retryable: status.retryable != 0, message: message(&status.message) })
+}
+
+/// Reads the text of a fixed field: up to its zero byte, and one line whatever the other side put there.
+pub(crate) fn message(field: &[u8]) -> String {
+    let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(text).replace(char::is_control, " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn parse_json(json: &str, what: &str) -> Result<Value, Error> {

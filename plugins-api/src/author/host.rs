@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::abi;
 use crate::types::{Code, Error, LogLevel, MetricKind};
 
-/// The host's services: log, metrics, clock. Cheap to clone, usable from any thread, but only while the
-/// instance lives: join your threads when the backend is dropped.
+/// The host's services: log, metrics, clock. Cheap to clone and usable from any thread. The host keeps them for the
+/// life of the process, so that a thread that outlives its backend does no harm; join your threads even so.
 #[derive(Clone, Copy)]
 pub struct Host {
     table: abi::Host,
@@ -24,7 +24,7 @@ impl Host {
     /// Takes over the host's table.
     ///
     /// # Safety
-    /// The table's functions and `ctx` stay valid until the instance is destroyed.
+    /// The table's functions and `ctx` stay valid as long as the process, as the contract promises.
     pub(super) unsafe fn new(table: abi::Host) -> Self {
         Self { table }
     }

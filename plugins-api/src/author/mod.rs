@@ -16,7 +16,7 @@ mod table;
 mod timeline;
 
 #[cfg(feature = "loader")]
-pub(crate) use adapter::{check, empty_status, fill_status, read_slice, read_str};
+pub(crate) use adapter::{check, empty_status, fill_status, message, read_slice, read_str};
 #[cfg(feature = "loader")]
 pub(crate) use host::text;
 

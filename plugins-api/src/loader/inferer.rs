@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::instance::{Avatar, AvatarInner, InstanceInner, call, made};
+use super::open::copy_prefix;
 use super::slot::Slot;
 use crate::abi;
 use crate::author::{check, empty_status, text};
@@ -186,15 +187,20 @@ impl Session {
     /// Draft extension `draft.control/1`: a JSON message, for emotion and gesture.
     pub fn control(&mut self, message: &Value) -> Result<(), Error> {
         let json = message.to_string();
-        let table = self.avatar.instance.table().get_extension.and_then(|get| {
+        let control = self.avatar.instance.table().get_extension.and_then(|get| {
             // SAFETY: the call may come from any thread at any time; the text outlives it.
-            let table = unsafe { get(text(abi::EXTENSION_CONTROL)) };
-            // SAFETY: the draft's id fixes the type of its table, which is static.
-            unsafe { table.cast::<abi::ControlDraft1>().as_ref() }
+            let table = unsafe { get(text(abi::EXTENSION_CONTROL)) }.cast::<abi::ControlDraft1>();
+            if table.is_null() || !table.is_aligned() {
+                return None;
+            }
+            // SAFETY: the draft's id fixes the type of its table, which is static and starts with its size.
+            let size = unsafe { (*table).struct_size } as usize;
+            // SAFETY: the table has `size` bytes; its fields are integers and an optional function.
+            unsafe { copy_prefix(table, size) }.control
         });
-        call(abi::EXTENSION_CONTROL, table, |table, status| {
+        call(abi::EXTENSION_CONTROL, control, |control, status| {
             // SAFETY: a live session; the text outlives the call.
-            unsafe { (table.control)(self.handle, text(&json), status) }
+            unsafe { control(self.handle, text(&json), status) }
         })
     }
 }
@@ -237,7 +243,8 @@ fn read_result(avatar: &AvatarInner, slot: &Slot, answer: &abi::Request) -> Resu
     let bad = |what: String| Error::new(Code::BadOutput, format!("frame {}: {what}", answer.frame));
     let info = avatar.info();
     let used = answer.avatar_frame_used;
-    if info.frame_count > 0 && used >= info.frame_count {
+    // A backend without avatar frames has one number to give: 0.
+    if used >= info.frame_count.max(1) {
         return Err(bad(format!("avatar frame {used} used, of {}", info.frame_count)));
     }
     let at_rest = answer.result_flags & abi::RESULT_AT_REST != 0;

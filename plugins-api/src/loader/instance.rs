@@ -1,17 +1,17 @@
 //! One loaded backend with its weights, and the avatars loaded into it.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::{self, ThreadId};
 
 use serde_json::Value;
 
 use super::inferer::Inferer;
 use super::open::Plugin;
-use super::services::{HostServices, HostTable, OperationHandle, Progress, SinkHandle};
+use super::services::{HostServices, OperationHandle, Progress, SinkHandle, host_table};
 use super::source::{Source, SourceHandle};
 use crate::abi;
-use crate::author::{check, empty_status, text};
+use crate::author::{check, empty_status, message, text};
 use crate::types::{
     AvatarInfo, Code, Error, FrameMask, Health, HealthState, IdleBy, PixelFormat, Rect, RestPolicy,
 };
@@ -34,9 +34,23 @@ pub(super) struct InstanceInner {
     pub(super) plugin: Plugin,
     pub(super) handle: *mut abi::Instance,
     control: Mutex<()>,
-    inferer_taken: AtomicBool,
-    // The plugin holds a pointer to it until it is destroyed.
-    _host: Box<HostTable>,
+    /// Avatars that nobody holds any more. They are unloaded between control calls, never by waiting for one:
+    /// the last to hold an avatar may be the inference thread, and a control call may take minutes.
+    unneeded: Mutex<Vec<*mut abi::Avatar>>,
+    inference_thread: OnceLock<ThreadId>,
+}
+
+/// A control call's turn. As it ends it unloads what became unneeded meanwhile.
+struct Turn<'a> {
+    instance: &'a InstanceInner,
+    alone: Option<MutexGuard<'a, ()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.alone = None;
+        self.instance.unload_unneeded();
+    }
 }
 
 // SAFETY: the contract lets control calls come from any thread as long as they do not overlap, which
@@ -48,8 +62,10 @@ unsafe impl Sync for InstanceInner {}
 
 impl Drop for InstanceInner {
     fn drop(&mut self) {
+        self.unload_unneeded();
         if let Some(destroy) = self.plugin.table().destroy {
-            // SAFETY: a live instance; avatars and sessions hold this value, so none is left.
+            // SAFETY: a live instance; avatars and sessions hold this value, so none is left, and nobody else is
+            // there to keep the avatars of the line above from being unloaded.
             unsafe { destroy(self.handle) }
         }
     }
@@ -60,8 +76,31 @@ impl InstanceInner {
         self.plugin.table()
     }
 
-    fn control(&self) -> MutexGuard<'_, ()> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    fn control(&self) -> Turn<'_> {
+        let alone = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        Turn { instance: self, alone: Some(alone) }
+    }
+
+    fn unneeded(&self) -> MutexGuard<'_, Vec<*mut abi::Avatar>> {
+        self.unneeded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unloads what is unneeded, unless a control call is running: that one comes here as it ends.
+    fn unload_unneeded(&self) {
+        while !self.unneeded().is_empty() {
+            let _alone = match self.control.try_lock() {
+                Ok(alone) => alone,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let avatars = std::mem::take(&mut *self.unneeded());
+            if let Some(unload) = self.table().unload_avatar {
+                for avatar in avatars {
+                    // SAFETY: a live avatar that nothing else refers to: it came here from its last holder.
+                    unsafe { unload(avatar) }
+                }
+            }
+        }
     }
 }
 
@@ -72,21 +111,21 @@ impl Instance {
         config: &Value,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        let host = HostTable::new(services);
+        let host = host_table(services);
         let operation = OperationHandle(progress);
         let config = config.to_string();
         let mut handle = std::ptr::null_mut();
         call("create", plugin.table().create, |create, status| {
-            // SAFETY: the host table lives as long as the instance; the rest for the length of the call.
-            unsafe { create(&host.table, text(&config), operation.as_ptr(), &mut handle, status) }
+            // SAFETY: the host table lives as long as the process; the rest for the length of the call.
+            unsafe { create(host, text(&config), operation.as_ptr(), &mut handle, status) }
         })?;
         let handle = made("create", handle)?;
         let inner = InstanceInner {
             plugin,
             handle,
             control: Mutex::new(()),
-            inferer_taken: AtomicBool::new(false),
-            _host: host,
+            unneeded: Mutex::default(),
+            inference_thread: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -139,7 +178,7 @@ impl Instance {
         })?;
         let handle = made("load_avatar", handle)?;
         drop(one_at_a_time);
-        // From here on dropping unloads it, which takes its own turn.
+        // From here on dropping unloads it.
         let mut loaded = AvatarInner { instance: self.inner.clone(), handle, info: EMPTY_INFO };
         loaded.info = loaded.read_info()?;
         Ok(Avatar { inner: Arc::new(loaded) })
@@ -147,7 +186,7 @@ impl Instance {
 
     /// The calls of the fixed thread; given out once. Take it on that thread: it cannot leave.
     pub fn inferer(&self) -> Result<Inferer, Error> {
-        if self.inner.inferer_taken.swap(true, Ordering::AcqRel) {
+        if self.inner.inference_thread.set(thread::current().id()).is_err() {
             return Err(Error::new(Code::NotReady, "the instance's inference thread is already taken"));
         }
         Ok(Inferer::new(self.inner.clone()))
@@ -164,11 +203,7 @@ impl Instance {
             // SAFETY: a live instance; the call may come from any thread at any time.
             unsafe { health(self.inner.handle, &mut out) }
         }
-        let length = out.message.iter().position(|byte| *byte == 0).unwrap_or(out.message.len());
-        Health {
-            state: HealthState::from_abi(out.state),
-            message: String::from_utf8_lossy(&out.message[..length]).into_owned(),
-        }
+        Health { state: HealthState::from_abi(out.state), message: message(&out.message) }
     }
 
     /// Counters and memory; `None` from a plugin older than this call.
@@ -214,7 +249,9 @@ impl Instance {
 
 type TextFn = unsafe extern "C" fn(*mut abi::Instance, *mut abi::Text, *mut abi::Status) -> i32;
 
-/// A person loaded into an instance. Cheap to clone; unloaded with the last clone and session.
+/// A person loaded into an instance. Cheap to clone; unloaded when the last clone and session are gone, without
+/// making whoever drops it wait: a control call that is running then does it as it ends, and for the inference
+/// thread another one does.
 #[derive(Clone)]
 pub struct Avatar {
     pub(super) inner: Arc<AvatarInner>,
@@ -233,11 +270,15 @@ unsafe impl Sync for AvatarInner {}
 
 impl Drop for AvatarInner {
     fn drop(&mut self) {
-        let _one_at_a_time = self.instance.control();
-        if let Some(unload) = self.instance.table().unload_avatar {
-            // SAFETY: a live avatar; its sessions hold this value, so none is left.
-            unsafe { unload(self.handle) }
+        // Its sessions hold this value, so none is left.
+        self.instance.unneeded().push(self.handle);
+        if self.instance.inference_thread.get() != Some(&thread::current().id()) {
+            return self.instance.unload_unneeded();
         }
+        let instance = self.instance.clone();
+        let unload = thread::Builder::new().name("unload avatar".into());
+        // Without a thread it waits for the next control call.
+        let _ = unload.spawn(move || instance.unload_unneeded());
     }
 }
 

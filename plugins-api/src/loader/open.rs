@@ -207,6 +207,13 @@ fn read_descriptor(raw: &abi::Plugin) -> Result<Descriptor, Refusal> {
     if capabilities.max_batch == 0 || capabilities.chunk_frames == 0 {
         return Err(Refusal::Descriptor("max_batch and chunk_frames must be at least 1".into()));
     }
+    if capabilities.lookahead_ms > Capabilities::LOOKAHEAD_LIMIT_MS {
+        return Err(Refusal::Descriptor(format!(
+            "a look-ahead of {} ms: {} ms is the limit",
+            capabilities.lookahead_ms,
+            Capabilities::LOOKAHEAD_LIMIT_MS
+        )));
+    }
     Ok(Descriptor {
         id,
         name: read(raw.name),
@@ -222,7 +229,7 @@ fn read_descriptor(raw: &abi::Plugin) -> Result<Descriptor, Refusal> {
 ///
 /// # Safety
 /// `raw` has `size` readable bytes, and all-zero bytes are a valid `T`.
-unsafe fn copy_prefix<T: abi::Layout>(raw: *const T, size: usize) -> T {
+pub(super) unsafe fn copy_prefix<T: abi::Layout>(raw: *const T, size: usize) -> T {
     let mut copy = std::mem::MaybeUninit::<T>::zeroed();
     // SAFETY: both sides have as many bytes; zeroes are valid, as the caller promises.
     unsafe {

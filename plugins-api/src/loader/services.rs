@@ -60,35 +60,24 @@ pub fn monotonic_ns() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
-/// The services as the table a plugin sees. Lives as long as the instance.
-pub(super) struct HostTable {
-    pub(super) table: abi::Host,
-    // Behind `table.ctx`.
-    _services: Box<Arc<dyn HostServices>>,
-}
-
-impl HostTable {
-    pub(super) fn new(services: Arc<dyn HostServices>) -> Box<Self> {
-        let services = Box::new(services);
-        let ctx = std::ptr::from_ref::<Arc<dyn HostServices>>(&services).cast_mut().cast();
-        Box::new(Self {
-            table: abi::Host {
-                struct_size: size_of::<abi::Host>() as u32,
-                api_major: abi::API_MAJOR,
-                api_minor: abi::API_MINOR,
-                reserved: 0,
-                ctx,
-                now_ns,
-                log,
-                is_cancelled,
-                progress,
-                blob_write,
-                metric,
-                get_extension,
-            },
-            _services: services,
-        })
-    }
+/// The services as the table a plugin sees. It is never freed: libraries are never unloaded either, and a thread
+/// that a plugin forgot to join must still find its host.
+pub(super) fn host_table(services: Arc<dyn HostServices>) -> &'static abi::Host {
+    let services: &'static Arc<dyn HostServices> = Box::leak(Box::new(services));
+    Box::leak(Box::new(abi::Host {
+        struct_size: size_of::<abi::Host>() as u32,
+        api_major: abi::API_MAJOR,
+        api_minor: abi::API_MINOR,
+        reserved: 0,
+        ctx: std::ptr::from_ref(services).cast_mut().cast(),
+        now_ns,
+        log,
+        is_cancelled,
+        progress,
+        blob_write,
+        metric,
+        get_extension,
+    }))
 }
 
 /// A progress on its way through the contract: a thin pointer to a fat one.
@@ -106,7 +95,7 @@ pub(super) struct SinkHandle<'a> {
     pub(super) failed: Option<std::io::Error>,
 }
 
-// In the functions below: `ctx` is that of `HostTable`, which outlives the instance; operations and sinks
+// In the functions below: `ctx` is that of `host_table`, which lives as long as the process; operations and sinks
 // are those of the running call; texts are the plugin's, for the length of the call. No panic of the host's
 // own code may cross into the plugin.
 

@@ -29,7 +29,7 @@ pub struct Capabilities {
     pub devices: Devices,
     /// Arithmetic it offers, best first: `fp32`, `fp16`, `int8`.
     pub precision: Vec<String>,
-    /// Audio after the end of a frame that it needs, milliseconds.
+    /// Audio after the end of a frame that it needs, milliseconds; at most [`Self::LOOKAHEAD_LIMIT_MS`].
     pub lookahead_ms: u32,
     /// Audio before a frame that it remembers, milliseconds; failover replays as much.
     pub lookbehind_ms: u32,
@@ -47,6 +47,11 @@ pub struct Capabilities {
     pub prepare_concurrent: bool,
     /// Same audio, same frames, bit for bit.
     pub deterministic: bool,
+}
+
+impl Capabilities {
+    /// The longest look-ahead a host takes, milliseconds: every live answer comes later by it.
+    pub const LOOKAHEAD_LIMIT_MS: u32 = 2_000;
 }
 
 /// Device names like `cpu`, `cuda`.

@@ -252,12 +252,16 @@ impl Stages {
             instance: Arc::downgrade(instance),
             there: there.clone(),
         };
-        self.lock().insert(key, loaded);
+        // Bound to a name, so that what was there before ends after the lock.
+        let former = self.lock().insert(key, loaded);
+        drop(former);
         Ok(there)
     }
 
     fn forget(&self, id: &AvatarId) {
-        self.lock().retain(|(avatar, _), _| avatar != id);
+        // Unloading may take a while: not under the lock.
+        let forgotten: Vec<_> = self.lock().extract_if(|(avatar, _), _| avatar == id).collect();
+        drop(forgotten);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(AvatarId, String), Loaded>> {
