@@ -17,7 +17,8 @@
  *     [control]  From any thread, but no two [control] calls of one instance at the same time. May run
  *                beside [session] and [infer] calls. May take long where it says so.
  *     [session]  Calls of one session never overlap, nor do they overlap an infer_batch that holds a
- *                request of it. Calls of different sessions may overlap. Bounded: well under a frame.
+ *                request of it. Calls of different sessions may overlap: two open_session too, and any of
+ *                them a [control] call. Bounded: well under a frame.
  *     [infer]    One fixed thread for the whole life of the instance, never two calls at once.
  *     [calling]  A function of the host: only from the thread of, and only during, the call that gave it.
  *   A host may make all [session] calls from the [infer] thread. Lipcast does.
@@ -26,6 +27,11 @@
  *   instance   create -> (everything) -> destroy, after its avatars and sessions are gone
  *   avatar     load_avatar -> (avatar_info, frame_mask, open_session) -> unload_avatar, after its sessions
  *   session    open_session -> (push_audio, infer_batch, reset)* -> close_session, exactly once
+ *   After BACKEND_PANIC from a call of a session, or from an infer_batch that held a request of it, that session
+ *   is asked nothing more but close_session. Its avatar and instance stay in use; unload_avatar, destroy and the
+ *   calls of other sessions must go on working. A backend that cannot promise that says HEALTH_BROKEN.
+ *   After DEVICE_LOST or HEALTH_BROKEN the host opens nothing more, and ends sessions, avatars and instance in
+ *   the usual order.
  *
  * OWNERSHIP
  *   Nothing allocated on one side is freed on the other. What a pointer argument points to belongs to the
@@ -35,12 +41,12 @@
  *   them.
  *
  * ERRORS
- *   A function that returns int32_t returns a LIPCAST_ status code, and, unless it is LIPCAST_OK, fills
- *   `status` with the same code and one line of UTF-8 for people. Any function may return INVALID_ARG,
- *   OOM_HOST, INTERNAL and BACKEND_PANIC; further codes stand at the function. An unknown code is read
- *   as INTERNAL. After a failed call no out argument is read.
- *   No exception, panic or longjmp may leave a function. Catch it and return BACKEND_PANIC; the host then
- *   ends the session and recycles the instance.
+ *   A function that returns int32_t returns a LIPCAST_ status code. Where it has a `status` argument and does
+ *   not return LIPCAST_OK, it fills that with the same code and one line of UTF-8 for people. Any such function
+ *   may return INVALID_ARG, OOM_HOST, INTERNAL and BACKEND_PANIC; further codes stand at the function. An
+ *   unknown code is read as INTERNAL. After a failed call no out argument is read.
+ *   No exception, panic or longjmp may leave a function. Catch it and return BACKEND_PANIC, or nothing where
+ *   the function returns nothing.
  *
  * TIME AND AUDIO
  *   A session has one timeline of 16 kHz samples. With fps = num/den, video frame k shows the samples from
@@ -48,6 +54,8 @@
  *   pushes no audio while nobody speaks. A run of speech begins with a push whose first sample is that of
  *   a video frame, and ends with LIPCAST_AUDIO_END. Everything that was not pushed reads as zero: before
  *   the run, after its end, and between runs.
+ *   Frames are asked for during a run and while the mouth comes to rest after it. Between runs none is, unless
+ *   the backend draws idle (IDLE_BACKEND); so k goes up by more than one from run to run.
  *   Frame k is asked for once audio up to its end plus `lookahead_ms` was pushed, or END was. The same
  *   audio since the last reset, or since the start of a replay, gives the same frame; audio beyond the
  *   look-ahead must not matter. After a failover the host replays `lookbehind_ms` of audio; a small
@@ -57,10 +65,11 @@
  *   host knows of.
  *
  * VERSIONS
- *   Every struct begins with its size in bytes as its maker knows it. Structs and tables grow at their end
- *   only, and a field never changes its meaning. A reader looks at no more than the size covers; what is
- *   missing reads as zero, which means "not there". A writer into a struct of the other side writes no
- *   further than its size.
+ *   Structs and tables with a struct_size, which is their first field (the second of lipcast_plugin), tell there
+ *   their size in bytes as their maker knows it. They grow at their end only, and a field never changes its
+ *   meaning. A reader looks at no more than the size covers; what is missing reads as zero, which means "not
+ *   there". A writer into a struct of the other side writes no further than its size. lipcast_str, lipcast_bytes
+ *   and lipcast_rect have no size and never grow.
  *   A host loads plugins of its own major version, older and newer minors alike. While the major version
  *   is 0 the oldest minor that loads is 8. abi_fingerprint catches a header that was edited by hand.
  *   New abilities come as extensions under a string id: "lipcast.name/revision" when settled,
@@ -80,8 +89,8 @@
  *   Weights trained for one person (Ultralight). The weights are an asset beside the source: `assets` in
  *     the capabilities names them, open_asset reads them, and they end up in the blob. load_avatar puts
  *     them on the device. Requests of several avatars in one batch are grouped by the backend.
- *   Whole head, ordered (Ditto-like). order SEQUENTIAL and chunk_frames n: every k exactly once, in order,
- *     late ones marked DISCARD_OK so that the motion stays in step; several requests of one session may
+ *   Whole head, ordered (Ditto-like). order SEQUENTIAL and chunk_frames n: every k of a run exactly once, in
+ *     order, late ones marked DISCARD_OK so that the motion stays in step; several requests of one session may
  *     stand in one batch. Results with their own rect and ALPHA_INLINE override the static mask. REST_ASK:
  *     after END it goes on until the head has come back, then says AT_REST with the avatar frame it
  *     arrived at in avatar_frame_used.
@@ -192,7 +201,9 @@ typedef struct lipcast_sink lipcast_sink;           /* where a prepared blob goe
 /* ------------------------------------------------------------------------------------- avatar, session */
 
 #define LIPCAST_IDLE_HOST UINT32_C(0)    /* in silence the host plays the avatar's own frames */
-#define LIPCAST_IDLE_BACKEND UINT32_C(1) /* the backend is asked for idle frames too */
+#define LIPCAST_IDLE_BACKEND UINT32_C(1) /* the backend is asked for idle frames too. Before any speech, and after a
+                                            reset, it gets an empty push with END, then requests of which the
+                                            first is marked FIRST. */
 
 #define LIPCAST_REST_ASK UINT32_C(0)     /* after END the host asks on until AT_REST */
 #define LIPCAST_REST_AT_ONCE UINT32_C(1) /* after END the host may blend out at once */
@@ -204,7 +215,8 @@ typedef struct lipcast_avatar_info {
   uint32_t canvas_height; /* even, at most 8192 */
   uint32_t fps_num;       /* the avatar's own rate, above 0 */
   uint32_t fps_den;       /* above 0 */
-  uint32_t frame_count;   /* avatar frames; 0: the backend draws without (then idle is IDLE_BACKEND) */
+  uint32_t frame_count;   /* avatar frames, as many as the source had; 0: the backend draws without (then idle
+                             is IDLE_BACKEND) */
   lipcast_rect max_rect;  /* even; every result and mask lies inside; slots are sized by it */
   uint32_t slots;         /* results the backend likes to have in flight; 0: the host chooses */
   uint32_t idle;          /* LIPCAST_IDLE_* */
@@ -238,9 +250,13 @@ typedef struct lipcast_session_params {
 
 /* ------------------------------------------------------------------------------------------- requests */
 
+/* The host may give up a request of an ANY backend that comes too late for its frame; its FIRST and LAST then come
+ * with the next request. */
 #define LIPCAST_REQUEST_FIRST UINT32_C(1)      /* first of a run of speech, or after a reset */
-#define LIPCAST_REQUEST_LAST UINT32_C(2)       /* last frame with audio of this run */
-#define LIPCAST_REQUEST_DISCARD_OK UINT32_C(4) /* late: keep the state in step, the picture may be left out */
+#define LIPCAST_REQUEST_LAST UINT32_C(2)       /* no later frame of this run has audio; it comes once a run, unless a
+                                                  reset or the next run comes before */
+#define LIPCAST_REQUEST_DISCARD_OK UINT32_C(4) /* late: keep the state in step; the picture may be left out, the
+                                                  status is then DEADLINE */
 
 /* Pixels are packed: no padding between rows, planes one after the other. */
 #define LIPCAST_FORMAT_RGB24 UINT32_C(1) /* 3wh bytes; full-range sRGB */
@@ -252,7 +268,11 @@ typedef struct lipcast_session_params {
 #define LIPCAST_ALPHA_INLINE UINT32_C(1) /* the format's own alpha: RGBA or I420A */
 #define LIPCAST_ALPHA_OPAQUE UINT32_C(2) /* pasted as it is */
 
-#define LIPCAST_RESULT_UNCHANGED UINT32_C(1) /* same picture as this session's previous result; slot not written */
+/* UNCHANGED: the picture of this session's previous result once more, whether the host could show that one or not,
+ * with its rect, format and alpha; where its alpha was STATIC, with the mask it had then. It is laid over
+ * avatar_frame_used of the new result. rect, format, alpha and the slot are not looked at. Before the first result
+ * and after a reset there is none: the avatar's frame shows as it is. */
+#define LIPCAST_RESULT_UNCHANGED UINT32_C(1)
 #define LIPCAST_RESULT_AT_REST UINT32_C(2)   /* the host may go on with the avatar's own frames */
 
 /* One video frame asked of one session. The host fills everything down to slot_len and zeroes the result;
@@ -275,7 +295,7 @@ typedef struct lipcast_request {
   uint32_t format;          /* result: LIPCAST_FORMAT_* */
   uint32_t alpha;           /* result: LIPCAST_ALPHA_* */
   uint32_t result_flags;    /* result: LIPCAST_RESULT_* */
-  uint32_t avatar_frame_used; /* result: below frame_count; usually avatar_frame */
+  uint32_t avatar_frame_used; /* result: below frame_count, 0 when that is 0; usually avatar_frame */
 } lipcast_request;
 
 /* --------------------------------------------------------------------------------------------- health */
@@ -302,8 +322,8 @@ typedef struct lipcast_health {
 #define LIPCAST_METRIC_GAUGE UINT32_C(2)     /* is set */
 #define LIPCAST_METRIC_HISTOGRAM UINT32_C(3) /* its distribution matters; seconds or bytes */
 
-/* Given to create; lives until destroy returns. No function is NULL. None of them may be called before
- * create or after destroy. */
+/* Given to create; lives as long as the process, so that a thread that was forgotten finds it. No function is NULL.
+ * [any] functions may be called until destroy returns; what is said later may go unheard. */
 typedef struct lipcast_host {
   uint32_t struct_size;
   uint32_t api_major;
@@ -335,11 +355,12 @@ typedef struct lipcast_host {
 } lipcast_host;
 
 /* What an avatar is prepared from; lives until prepare_avatar returns. No function is NULL; all are
- * [calling]. */
+ * [calling]. With frame_count 0, width, height and the rate are what the host would like the canvas to be; a
+ * backend without frames may answer another in avatar_info. */
 typedef struct lipcast_avatar_source {
   uint32_t struct_size;
   uint32_t frame_count; /* source frames; may be 0 */
-  uint32_t width;       /* of every frame: the canvas; even */
+  uint32_t width;       /* of every frame: the canvas; even, above 0 */
   uint32_t height;
   uint32_t fps_num;
   uint32_t fps_den;
@@ -412,12 +433,13 @@ typedef struct lipcast_backend {
                           const lipcast_session_params *params, lipcast_session **out,
                           lipcast_status *status);
 
-  /* [session] Ends it, with whatever is queued. */
+  /* [session] Ends it, with whatever is queued; also after BACKEND_PANIC. */
   void (*close_session)(lipcast_session *session);
 
   /* [session] Appends 16 kHz mono PCM, nominal range -1 to 1, whose first sample is number first_sample of
    * the timeline: the end of the last push, or later. Copy what is needed. count may be 0 with END.
-   * WOULD_BLOCK: the queue is full, nothing was taken, come again after the next batch. */
+   * WOULD_BLOCK: the queue is full, nothing was taken, come again after the next batch. The host then comes with
+   * the same samples; with a frame and the look-ahead beyond the last frame asked for there must be room. */
   int32_t (*push_audio)(lipcast_session *session, uint64_t first_sample, const float *pcm, uint64_t count,
                         uint32_t flags, lipcast_status *status);
 
@@ -431,7 +453,7 @@ typedef struct lipcast_backend {
   int32_t (*infer_batch)(lipcast_instance *instance, lipcast_request *const *requests, uint32_t count,
                          lipcast_status *status);
 
-  /* [any] How it feels. Never waits for a running batch. */
+  /* [any] How it feels; asked about once a second. Never waits for a running batch. */
   void (*health)(lipcast_instance *instance, lipcast_health *out);
 
   /* ---- minor 9; a table that ends here is that of minor 8 ---- */
@@ -451,10 +473,15 @@ typedef struct lipcast_backend {
  * capabilities_json is an object; every key may be left out:
  *   "devices": ["cpu"]        where it can run, best first
  *   "precision": ["fp32"]     arithmetic it offers, best first
- *   "lookahead_ms": 0         audio after the end of a frame that it needs
+ *   "lookahead_ms": 0         audio after the end of a frame that it needs; at most 2000, since speech is
+ *                             heard that much later
  *   "lookbehind_ms": 0        audio before a frame that it remembers
- *   "order": "ANY"            or "SEQUENTIAL": every frame exactly once, in order
- *   "chunk_frames": 1         frames of one session that it computes at once
+ *   "order": "ANY"            or "SEQUENTIAL": every frame of a run exactly once, in order
+ *   "chunk_frames": 1         frames of one session that it computes at once. The host does not wait for so many: it
+ *                             asks for each when its audio is there, and puts those that are there into one batch.
+ *                             So lookahead_ms must cover the rest of the chunk, and the backend keeps what it drew
+ *                             for frames that are not asked for yet. At a run's end the chunk is filled with the
+ *                             zeros after END; what was drawn beyond the last request is lost with it.
  *   "max_batch": 1            requests one infer_batch takes at most
  *   "prepare": {"frames": false, "landmarks": false, "face_box": false, "assets": []}
  *   "blob_version": 1         another number means: prepare again

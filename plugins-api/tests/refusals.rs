@@ -102,6 +102,10 @@ fn a_plugin_may_decline_and_a_table_must_be_whole() {
         variant(&["-DVARIANT_TABLE_SIZE=offsetof(lipcast_backend,reset)"]),
         "its descriptor is malformed: its call table has no `reset`"
     );
+    assert_eq!(
+        variant(&["-DVARIANT_CAPABILITIES=\"{\\\"lookahead_ms\\\":2001}\""]),
+        "its descriptor is malformed: a look-ahead of 2001 ms: 2000 ms is the limit"
+    );
 }
 
 /// The linker's own words stand behind libloading's "dlopen failed".

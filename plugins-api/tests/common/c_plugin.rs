@@ -7,8 +7,17 @@ use std::process::Command;
 /// The strict compilers of the contract: C11 and C++17.
 pub(crate) const COMPILERS: [&[&str]; 2] = [&["cc", "-std=c11"], &["c++", "-std=c++17", "-xc++"]];
 
-/// Compiles `tests/data/minimal.c` into `folder` with macros like `-DVARIANT_MINOR=8`.
+/// Compiles the plugin that authors copy into `folder`.
+pub(crate) fn compile_template(folder: &Path, compiler: &[&str]) -> PathBuf {
+    build(folder, compiler, &[], "templates/minimal.c")
+}
+
+/// Compiles `tests/data/variants.c` into `folder` with macros like `-DVARIANT_MINOR=8`.
 pub(crate) fn compile(folder: &Path, compiler: &[&str], macros: &[&str]) -> PathBuf {
+    build(folder, compiler, macros, "tests/data/variants.c")
+}
+
+fn build(folder: &Path, compiler: &[&str], macros: &[&str], source: &str) -> PathBuf {
     let data = Path::new(env!("CARGO_MANIFEST_DIR"));
     let library = folder.join("libminimal_c.so");
     let output = Command::new(compiler[0])
@@ -16,8 +25,10 @@ pub(crate) fn compile(folder: &Path, compiler: &[&str], macros: &[&str]) -> Path
         .args(["-O1", "-shared", "-fPIC", "-fvisibility=hidden"])
         .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
         .arg(data.join("include"))
+        .arg("-I")
+        .arg(data.join("templates"))
         .args(macros)
-        .arg(data.join("tests/data/minimal.c"))
+        .arg(data.join(source))
         .arg("-o")
         .arg(&library)
         .output()

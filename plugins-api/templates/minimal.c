@@ -1,39 +1,32 @@
 /*
- * The smallest whole backend in C, also as C++: a canvas without source frames, as bright as the voice is
- * loud, on a transparent ground. It draws the idle picture too. Copy it to begin; docs/plugin-abi.md explains.
- *
- * The tests build it in variants, through the macros that begin with VARIANT_.
+ * The smallest whole backend in C, also as C++: a square in the middle of the picture that is as bright as the
+ * voice is loud. Copy it to begin; docs/plugin-abi.md explains.
  */
 #include "lipcast_backend.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#ifndef VARIANT_MAJOR
-#define VARIANT_MAJOR LIPCAST_API_MAJOR
-#endif
-#ifndef VARIANT_MINOR
-#define VARIANT_MINOR LIPCAST_API_MINOR
-#endif
-#ifndef VARIANT_FINGERPRINT
-#define VARIANT_FINGERPRINT LIPCAST_ABI_FINGERPRINT
-#endif
-#ifndef VARIANT_TABLE_SIZE
-#define VARIANT_TABLE_SIZE sizeof(lipcast_backend)
-#endif
-#ifndef VARIANT_ENTRY
-#define VARIANT_ENTRY lipcast_plugin_entry_v1
-#endif
-
 struct lipcast_instance {
   const lipcast_host *host;
 };
 
+/* All of it is the blob: it is written and read as it stands. */
+typedef struct numbers {
+  uint32_t width;
+  uint32_t height;
+  uint32_t fps_num;
+  uint32_t fps_den;
+  uint32_t frame_count;
+} numbers;
+
 struct lipcast_avatar {
-  uint32_t numbers[4]; /* width, height, fps_num, fps_den */
+  numbers canvas;
+  lipcast_rect square;
 };
 
-/* It keeps one second of audio, which is enough for any frame it is asked for. */
+/* It keeps one second of audio. A live session pushes little more than a frame ahead of what it asks for, so that
+ * is enough; a whole utterance is not taken (open_session). */
 #define KEPT 16000u
 
 struct lipcast_session {
@@ -43,6 +36,9 @@ struct lipcast_session {
   uint64_t end; /* the sample after the last one */
   float samples[KEPT];
 };
+
+/* Static tables are written out, never filled in: the entry may be called from several threads. */
+#define TEXT(literal) {literal, sizeof(literal) - 1}
 
 static lipcast_str text(const char *value) {
   lipcast_str str;
@@ -90,33 +86,53 @@ static int32_t prepare_avatar(lipcast_instance *instance, const lipcast_avatar_s
                               lipcast_str params_json, lipcast_sink *sink, const lipcast_operation *operation,
                               lipcast_status *status) {
   const lipcast_host *host = instance->host;
-  uint32_t numbers[4];
+  numbers made;
   lipcast_bytes bytes;
   (void)params_json;
   if (host->is_cancelled(host->ctx, operation)) {
     return fail(status, LIPCAST_CANCELLED, "cancelled by the host");
   }
-  numbers[0] = source->width;
-  numbers[1] = source->height;
-  numbers[2] = source->fps_num;
-  numbers[3] = source->fps_den;
-  bytes.ptr = (const uint8_t *)numbers;
-  bytes.len = sizeof(numbers);
-  return host->blob_write(host->ctx, sink, bytes);
+  made.width = source->width;
+  made.height = source->height;
+  made.fps_num = source->fps_num;
+  made.fps_den = source->fps_den;
+  made.frame_count = source->frame_count;
+  bytes.ptr = (const uint8_t *)&made;
+  bytes.len = sizeof(made);
+  if (host->blob_write(host->ctx, sink, bytes) != LIPCAST_OK) {
+    return fail(status, LIPCAST_INTERNAL, "the host could not store the blob");
+  }
+  return LIPCAST_OK;
+}
+
+/* A blob may be anything: it has been on a disk. */
+static int is_sound(const numbers *canvas) {
+  return canvas->width >= 16 && canvas->width <= 8192 && canvas->width % 2 == 0 && canvas->height >= 16 &&
+         canvas->height <= 8192 && canvas->height % 2 == 0 && canvas->fps_num > 0 && canvas->fps_den > 0 &&
+         canvas->frame_count > 0;
 }
 
 static int32_t load_avatar(lipcast_instance *instance, lipcast_bytes blob, lipcast_avatar **out,
                            lipcast_status *status) {
   lipcast_avatar *avatar;
+  numbers found;
   (void)instance;
-  if (blob.len != sizeof(avatar->numbers)) {
+  if (blob.len != sizeof(found)) {
     return fail(status, LIPCAST_BLOB_INCOMPATIBLE, "not a blob of minimal-c");
+  }
+  memcpy(&found, blob.ptr, sizeof(found));
+  if (!is_sound(&found)) {
+    return fail(status, LIPCAST_BLOB_INCOMPATIBLE, "a blob with impossible numbers");
   }
   avatar = (lipcast_avatar *)malloc(sizeof(*avatar));
   if (avatar == NULL) {
     return fail(status, LIPCAST_OOM_HOST, "no memory for the avatar");
   }
-  memcpy(avatar->numbers, blob.ptr, sizeof(avatar->numbers));
+  avatar->canvas = found;
+  avatar->square.width = found.width / 4 * 2;
+  avatar->square.height = found.height / 4 * 2;
+  avatar->square.x = found.width / 8 * 2;
+  avatar->square.y = found.height / 8 * 2;
   *out = avatar;
   return LIPCAST_OK;
 }
@@ -125,33 +141,37 @@ static void unload_avatar(lipcast_avatar *avatar) { free(avatar); }
 
 static int32_t avatar_info(lipcast_avatar *avatar, lipcast_avatar_info *out, lipcast_status *status) {
   (void)status;
-  out->canvas_width = avatar->numbers[0];
-  out->canvas_height = avatar->numbers[1];
-  out->fps_num = avatar->numbers[2];
-  out->fps_den = avatar->numbers[3];
-  out->frame_count = 0;
-  out->max_rect.x = 0;
-  out->max_rect.y = 0;
-  out->max_rect.width = avatar->numbers[0];
-  out->max_rect.height = avatar->numbers[1];
-  out->idle = LIPCAST_IDLE_BACKEND;
-  out->rest_policy = LIPCAST_REST_ASK;
+  out->canvas_width = avatar->canvas.width;
+  out->canvas_height = avatar->canvas.height;
+  out->fps_num = avatar->canvas.fps_num;
+  out->fps_den = avatar->canvas.fps_den;
+  out->frame_count = avatar->canvas.frame_count;
+  out->max_rect = avatar->square;
+  out->idle = LIPCAST_IDLE_HOST;
+  out->rest_policy = LIPCAST_REST_AT_ONCE;
   return LIPCAST_OK;
 }
 
 static int32_t frame_mask(lipcast_avatar *avatar, uint32_t frame, lipcast_frame_mask *out,
                           lipcast_status *status) {
-  (void)avatar;
-  (void)frame;
-  (void)out;
-  return fail(status, LIPCAST_NOT_FOUND, "there are no avatar frames");
+  if (frame >= avatar->canvas.frame_count) {
+    return fail(status, LIPCAST_NOT_FOUND, "no such avatar frame");
+  }
+  out->rect = avatar->square;
+  out->alpha = NULL;
+  out->alpha_len = 0;
+  return LIPCAST_OK;
 }
 
 static int32_t open_session(lipcast_instance *instance, lipcast_avatar *avatar,
                             const lipcast_session_params *params, lipcast_session **out,
                             lipcast_status *status) {
-  lipcast_session *session = (lipcast_session *)calloc(1, sizeof(*session));
+  lipcast_session *session;
   (void)instance;
+  if (params->mode != LIPCAST_MODE_LIVE) {
+    return fail(status, LIPCAST_UNSUPPORTED, "it keeps too little audio for a whole utterance");
+  }
+  session = (lipcast_session *)calloc(1, sizeof(*session));
   if (session == NULL) {
     return fail(status, LIPCAST_OOM_HOST, "no memory for the session");
   }
@@ -199,8 +219,8 @@ static uint64_t first_sample_of(const lipcast_session *session, uint64_t frame) 
 
 static void draw(lipcast_request *request) {
   const lipcast_session *session = request->session;
-  const uint32_t *numbers = session->avatar->numbers;
-  uint64_t pixels = (uint64_t)numbers[0] * numbers[1];
+  lipcast_rect square = session->avatar->square;
+  uint64_t bytes = (uint64_t)square.width * square.height * 3;
   uint64_t end = first_sample_of(session, request->frame + 1);
   float peak = 0;
   uint64_t i;
@@ -209,22 +229,18 @@ static void draw(lipcast_request *request) {
     float loud = sample < 0 ? -sample : sample;
     peak = loud > peak ? loud : peak;
   }
-  request->avatar_frame_used = 0;
-  if (peak == 0 && !(request->flags & LIPCAST_REQUEST_FIRST)) {
-    request->result_flags = LIPCAST_RESULT_UNCHANGED | LIPCAST_RESULT_AT_REST;
-    return;
-  }
-  if (pixels * 4 > request->slot_len) {
+  if (bytes > request->slot_len) {
     fail(&request->status, LIPCAST_INVALID_ARG, "the slot is smaller than max_rect");
     return;
   }
-  memset(request->slot, (int)(peak * 255), (size_t)(pixels * 4));
-  request->rect.x = 0;
-  request->rect.y = 0;
-  request->rect.width = numbers[0];
-  request->rect.height = numbers[1];
-  request->format = LIPCAST_FORMAT_RGBA;
-  request->alpha = LIPCAST_ALPHA_INLINE;
+  memset(request->slot, (int)((peak < 1 ? peak : 1) * 255), (size_t)bytes);
+  request->rect = square;
+  request->format = LIPCAST_FORMAT_RGB24;
+  request->alpha = LIPCAST_ALPHA_STATIC;
+  request->avatar_frame_used = request->avatar_frame;
+  if (peak == 0) {
+    request->result_flags = LIPCAST_RESULT_AT_REST;
+  }
 }
 
 static int32_t infer_batch(lipcast_instance *instance, lipcast_request *const *requests, uint32_t count,
@@ -252,53 +268,46 @@ static const void *get_extension(lipcast_str id) {
   return NULL;
 }
 
-/* A table of a later minor: it goes on where this header's ends. */
-typedef struct longer_table {
-  lipcast_backend known;
-  const void *later[4];
-} longer_table;
+static const lipcast_backend backend = {
+    sizeof(lipcast_backend),
+    0,
+    create,
+    destroy,
+    describe,
+    prepare_avatar,
+    load_avatar,
+    unload_avatar,
+    avatar_info,
+    frame_mask,
+    open_session,
+    close_session,
+    push_audio,
+    reset,
+    infer_batch,
+    health,
+    stats,
+    get_extension,
+};
 
-LIPCAST_EXPORT const lipcast_plugin *VARIANT_ENTRY(uint32_t host_major, uint32_t host_minor) {
-  static longer_table table;
-  static lipcast_plugin plugin;
+static const lipcast_plugin plugin = {
+    LIPCAST_MAGIC,
+    sizeof(lipcast_plugin),
+    LIPCAST_API_MAJOR,
+    LIPCAST_API_MINOR,
+    LIPCAST_ABI_FINGERPRINT,
+    TEXT("org.example.minimal-c"),
+    TEXT("Minimal in C"),
+    TEXT("1.2.3"),
+    TEXT("you"),
+    TEXT("MIT OR Apache-2.0"),
+    TEXT(""),
+    TEXT("{\"max_batch\": 4, \"deterministic\": true}"),
+    TEXT(""),
+    &backend,
+};
+
+LIPCAST_EXPORT const lipcast_plugin *lipcast_plugin_entry_v1(uint32_t host_major, uint32_t host_minor) {
   (void)host_major;
   (void)host_minor;
-
-  table.known.struct_size = (uint32_t)(VARIANT_TABLE_SIZE);
-  table.known.create = create;
-  table.known.destroy = destroy;
-  table.known.describe = describe;
-  table.known.prepare_avatar = prepare_avatar;
-  table.known.load_avatar = load_avatar;
-  table.known.unload_avatar = unload_avatar;
-  table.known.avatar_info = avatar_info;
-  table.known.frame_mask = frame_mask;
-  table.known.open_session = open_session;
-  table.known.close_session = close_session;
-  table.known.push_audio = push_audio;
-  table.known.reset = reset;
-  table.known.infer_batch = infer_batch;
-  table.known.health = health;
-  table.known.stats = stats;
-  table.known.get_extension = get_extension;
-
-  plugin.magic = LIPCAST_MAGIC;
-  plugin.struct_size = (uint32_t)sizeof(plugin);
-  plugin.api_major = VARIANT_MAJOR;
-  plugin.api_minor = VARIANT_MINOR;
-  plugin.abi_fingerprint = VARIANT_FINGERPRINT;
-  plugin.id = text("org.example.minimal-c");
-  plugin.name = text("Minimal in C");
-  plugin.version = text("1.2.3");
-  plugin.vendor = text("you");
-  plugin.license = text("MIT OR Apache-2.0");
-  plugin.url = text("");
-  plugin.capabilities_json = text("{\"max_batch\": 4, \"deterministic\": true}");
-  plugin.declined = text("");
-  plugin.backend = &table.known;
-#ifdef VARIANT_DECLINED
-  plugin.declined = text(VARIANT_DECLINED);
-  plugin.backend = NULL;
-#endif
   return &plugin;
 }
