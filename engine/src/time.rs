@@ -64,7 +64,8 @@ impl FrameRate {
     }
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
+/// The greatest number that divides both.
+pub(crate) fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -85,7 +85,10 @@ fn a_plugins_words_are_one_line_and_a_short_draft_table_is_no_table() {
     let folder = tempfile::tempdir().unwrap();
     let plugin = Plugin::open(&compile(folder.path(), COMPILERS[0], &["-DVARIANT_RUDE"])).unwrap();
     let error = plugin.create(Arc::new(Listener::default()), &Value::Null, &NoProgress).err().unwrap();
-    assert_eq!((error.code, error.message.as_str()), (Code::ModelMissing, "no weights ERROR forged [2J line"));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (Code::ModelMissing, "no weights ERROR forged [2J line")
+    );
 
     let folder = tempfile::tempdir().unwrap();
     let library = compile(folder.path(), COMPILERS[0], &["-DVARIANT_SHORT_EXTENSION"]);

@@ -24,6 +24,7 @@ const WRONG_FRAME_USED: u64 = 8;
 const INLINE_WITHOUT_ALPHA: u64 = 9;
 const NOTHING: u64 = 10;
 const OTHER_FRAME_AT_REST: u64 = 11;
+const LEFT_OUT: u64 = 12;
 
 struct Mischief;
 
@@ -142,6 +143,7 @@ impl Backend for Mischief {
                 }
                 INLINE_WITHOUT_ALPHA => _ = output.picture(MASK, PixelFormat::I420, Alpha::Inline)?,
                 NOTHING => output.nothing(),
+                LEFT_OUT => output.left_out(),
                 OTHER_FRAME_AT_REST => {
                     output.picture(MASK, PixelFormat::I420A, Alpha::Inline)?.fill(7);
                     output.used(2);
@@ -239,7 +241,8 @@ fn a_bad_result_fails_alone() {
 
 #[test]
 fn an_empty_patch_and_another_avatar_frame_are_fine() {
-    let results = draw(&[NOTHING, OTHER_FRAME_AT_REST]);
+    let results = draw(&[NOTHING, OTHER_FRAME_AT_REST, LEFT_OUT]);
+    assert_eq!(results[2].as_ref().unwrap_err().code, Code::Deadline);
     assert!(results[0].as_ref().unwrap().rect.is_empty());
     let other = results[1].as_ref().unwrap();
     assert_eq!((other.avatar_frame_used, other.at_rest, other.alpha), (2, true, Alpha::Inline));

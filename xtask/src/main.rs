@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask run`, `build` and `test`.
 //!
 //! Each installs what it needs, says what it does, and can be run twice.
+#![forbid(unsafe_code)]
 
 mod packages;
 mod stage;

@@ -14,9 +14,9 @@ pub enum VideoCodec {
 /// Settings that stay for the life of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VideoConfig {
-    /// Pixels, even, 16 to 3840.
+    /// Pixels, even; [`Self::LEAST_SIDE`] to those of [`Self::LARGEST`].
     pub width: usize,
-    /// Pixels, even, 16 to 3840 (the shorter side at most 2160).
+    /// Pixels, even; [`Self::LEAST_SIDE`] to those of [`Self::LARGEST`].
     pub height: usize,
     /// Frames and seconds: 25 frames in 1 second is `(25, 1)`.
     pub fps: (u32, u32),
@@ -66,13 +66,22 @@ pub fn video_encoder(codec: VideoCodec, config: &VideoConfig) -> Result<Box<dyn 
 }
 
 impl VideoConfig {
+    /// The shortest side of a picture, pixels.
+    pub const LEAST_SIDE: usize = 16;
+    /// The longer and the shorter side of the largest picture, pixels.
+    pub const LARGEST: (usize, usize) = (3840, 2160);
+
     pub(crate) fn check(&self, codec: &'static str) -> Result<(), CodecError> {
         let (long, short) = (self.width.max(self.height), self.width.min(self.height));
         let fps = f64::from(self.fps.0) / f64::from(self.fps.1);
-        let reason = if short < 16 || long > 3840 || short > 2160 || long % 2 == 1 || short % 2 == 1 {
+        let (longest, widest) = Self::LARGEST;
+        let outside = short < Self::LEAST_SIDE || long > longest || short > widest;
+        let reason = if outside || long % 2 == 1 || short % 2 == 1 {
             format!(
-                "{}x{}: sides must be even, at least 16, and at most 3840 by 2160 pixels",
-                self.width, self.height
+                "{}x{}: sides must be even, at least {}, and at most {longest} by {widest} pixels",
+                self.width,
+                self.height,
+                Self::LEAST_SIDE
             )
         } else if !(1.0..=120.0).contains(&fps) {
             format!("{}/{} frames per second: 1 to 120 are possible", self.fps.0, self.fps.1)

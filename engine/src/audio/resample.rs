@@ -3,6 +3,8 @@
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
 
+use crate::time::gcd;
+
 /// Frames of the slower side that a block has at least: long enough for a steep filter.
 const BLOCK: u32 = 512;
 
@@ -120,10 +122,6 @@ fn converter(from: u32, to: u32) -> Fft<f32> {
         FixedSync::Input,
     )
     .expect("rates and block are not zero")
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

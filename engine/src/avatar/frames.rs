@@ -7,7 +7,7 @@ use std::path::Path;
 use super::builtin::Builtin;
 use super::manifest::SourceKind;
 use super::{Avatar, AvatarError};
-use crate::face::FrameFace;
+use crate::face::{FaceBox, FrameFace};
 use crate::media::{ColorMatrix, ColorRange, VideoLimits, VideoReader};
 use crate::time::FrameRate;
 
@@ -16,10 +16,24 @@ use crate::time::FrameRate;
 pub(crate) struct FrameFormat {
     pub(crate) width: usize,
     pub(crate) height: usize,
+    /// Width and height in pixels before scaling.
+    pub(crate) source_size: (usize, usize),
     pub(crate) fps: FrameRate,
     pub(crate) expected: Option<usize>,
     pub(crate) color_matrix: ColorMatrix,
     pub(crate) color_range: ColorRange,
+}
+
+impl FrameFormat {
+    /// A box in pixels of the source, in pixels of the frames.
+    pub(crate) fn scale_box(&self, [x0, y0, x1, y1]: FaceBox) -> FaceBox {
+        // Frames that are cropped by a pixel are not scaled.
+        let scale = |pixels: usize, source: usize| {
+            if source - pixels <= 1 { 1.0 } else { pixels as f32 / source as f32 }
+        };
+        let (x, y) = (scale(self.width, self.source_size.0), scale(self.height, self.source_size.1));
+        [x0 * x, y0 * y, x1 * x, y1 * y]
+    }
 }
 
 /// Frames in order, from a file or from the built-in artist.
@@ -37,11 +51,13 @@ pub(crate) enum Next {
 
 impl FrameStream {
     pub(crate) fn open(kind: SourceKind, path: &Path) -> Result<Self, AvatarError> {
+        Self::open_within(kind, path, &VideoLimits::default())
+    }
+
+    fn open_within(kind: SourceKind, path: &Path, limits: &VideoLimits) -> Result<Self, AvatarError> {
         Ok(match kind {
             SourceKind::Builtin => Self::Builtin { artist: Box::new(Builtin::new()), next: 0 },
-            SourceKind::File | SourceKind::Folder => {
-                Self::Video(Box::new(VideoReader::open(path, &VideoLimits::default())?))
-            }
+            SourceKind::File | SourceKind::Folder => Self::Video(Box::new(VideoReader::open(path, limits)?)),
         })
     }
 
@@ -52,6 +68,7 @@ impl FrameStream {
                 FrameFormat {
                     width: info.width,
                     height: info.height,
+                    source_size: info.source_size,
                     fps: info.fps,
                     expected: info.frame_count.map(|count| count as usize),
                     color_matrix: info.color_matrix,
@@ -61,6 +78,7 @@ impl FrameStream {
             Self::Builtin { .. } => FrameFormat {
                 width: Builtin::WIDTH,
                 height: Builtin::HEIGHT,
+                source_size: (Builtin::WIDTH, Builtin::HEIGHT),
                 fps: Builtin::fps(),
                 expected: Some(Builtin::FRAME_COUNT),
                 color_matrix: ColorMatrix::Rgb,
@@ -101,7 +119,11 @@ impl Avatar {
     pub fn open_source(&self) -> Result<RgbSource, AvatarError> {
         let source = &self.manifest.source;
         let path = self.folder.join(super::manifest::SOURCE).join(&source.name);
-        let stream = FrameStream::open(source.kind, &path)?;
+        // An avatar that is larger than what is made today stays as it is.
+        let mut limits = VideoLimits::default();
+        let (width, height) = self.size();
+        limits.fit = (limits.fit.0.max(width.max(height)), limits.fit.1.max(width.min(height)));
+        let stream = FrameStream::open_within(source.kind, &path, &limits)?;
         let format = stream.format();
         if (format.width, format.height) != self.size() {
             return Err(self.source_differs());

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::frames::{FrameFormat, FrameStream, Next, RgbSource, Spool};
 use super::manifest::{FACES, FORMAT_VERSION, FRAMES, FileEntry, MANIFEST, POSTER, RECIPE, SOURCE};
-use super::source::{Stored, copy_in, shown};
+use super::source::{Stored, copy_in};
 use super::store::Reserved;
 use super::{
     Avatar, AvatarError, AvatarId, AvatarStore, Job, LoopMode, Manifest, PrepareSource, Report, SourceKind,
     SourceRecord, Stage, faces_file,
 };
 use crate::face::{ClipFaces, FaceAnalyzer, FaceBox, FaceOptions, FrameFace, RgbView};
-use crate::media::rgb_to_i420;
+use crate::media::{file_name, rgb_to_i420};
 
 /// How an avatar is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl AvatarStore {
         self.disk.sync_dir(&draft.folder.join(SOURCE))?;
 
         let name = match source {
-            PrepareSource::File(path) => shown(path),
+            PrepareSource::File(path) => file_name(path),
             PrepareSource::Builtin => String::new(),
         };
         let stream = FrameStream::open(stored.kind, &stored.path(&draft.folder))?;
@@ -132,7 +132,8 @@ impl AvatarStore {
                 color_range: clip.format.color_range,
             },
             options: options.clone(),
-            report: Report::new(&clip.faces, clip.truncated),
+            report: Report::new(&clip.faces, clip.truncated)
+                .scaled(clip.format.source_size, (clip.format.width, clip.format.height)),
             files: draft.files.clone(),
             blobs: BTreeMap::new(),
             seal: String::new(),
@@ -235,7 +236,8 @@ impl Draft<'_> {
         let mut faces = match stream {
             FrameStream::Builtin { .. } => Faces::Known(Vec::new()),
             FrameStream::Video(_) => {
-                let options = FaceOptions { landmark_model, face_box: options.face_box };
+                let face_box = options.face_box.map(|edges| format.scale_box(edges));
+                let options = FaceOptions { landmark_model, face_box };
                 Faces::Sought(Box::new(FaceAnalyzer::new(&options)?))
             }
         };

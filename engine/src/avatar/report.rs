@@ -56,6 +56,18 @@ impl Report {
         report
     }
 
+    /// Adds that frames were made smaller, when they were; sizes are width and height in pixels.
+    pub(crate) fn scaled(mut self, source: (usize, usize), frames: (usize, usize)) -> Self {
+        // One pixel less is an odd size cropped to an even one.
+        if source.0 > frames.0 + 1 || source.1 > frames.1 + 1 {
+            self.notes.push(format!(
+                "The source has {}x{} pixels; it was scaled down to {}x{}, which can be encoded live.",
+                source.0, source.1, frames.0, frames.1
+            ));
+        }
+        self
+    }
+
     /// Frames that have `issue`.
     pub fn count(&self, issue: FrameIssue) -> usize {
         self.issues.iter().filter(|run| run.issue == issue).map(|run| run.last - run.first + 1).sum()

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::Disk;
 use super::manifest::{FileEntry, RECIPE, SOURCE, SourceKind};
 use super::{AvatarError, Job};
+use crate::media::{Images, file_name};
 
 /// What to prepare.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub(crate) fn copy_in(
         let stored = Stored { kind: SourceKind::Builtin, name: String::new(), blake3: String::new() };
         return Ok((stored, Vec::new()));
     };
-    let refuse = |reason: &str| AvatarError::Source { name: shown(path), reason: reason.to_owned() };
+    let refuse = |reason: &str| AvatarError::Source { name: file_name(path), reason: reason.to_owned() };
     let meta = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(refuse("there is no such file")),
         other => other.map_err(AvatarError::io("read", path))?,
@@ -63,7 +64,8 @@ pub(crate) fn copy_in(
             return Err(refuse("the file is empty"));
         }
         let name = safe_name(path);
-        copier.copy(path, &folder.join(&name), format!("{SOURCE}/{name}"))?;
+        let file = File::open(path).map_err(AvatarError::io("read", path))?;
+        copier.copy(file, path, &folder.join(&name), format!("{SOURCE}/{name}"))?;
         let blake3 = copier.files[0].1.blake3.clone();
         return Ok((Stored { kind: SourceKind::File, name, blake3 }, copier.files));
     }
@@ -72,9 +74,15 @@ pub(crate) fn copy_in(
     }
     let target = folder.join("images");
     disk.create_dir(&target)?;
-    for image in images(path)? {
-        let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        copier.copy(&image, &target.join(&name), format!("{SOURCE}/images/{name}"))?;
+    let images = Images::open(path).map_err(AvatarError::io("read the folder", path))?;
+    for name in &images.names {
+        let image = path.join(name);
+        let file = images
+            .file(name)
+            .map_err(|error| AvatarError::Source { name: name.clone(), reason: error.to_string() })?;
+        if let Some(file) = file {
+            copier.copy(file, &image, &target.join(name), format!("{SOURCE}/images/{name}"))?;
+        }
     }
     disk.sync_dir(&target)?;
     if copier.files.is_empty() {
@@ -92,9 +100,8 @@ pub(crate) fn hash_stored(stored: &Stored, avatar: &Path) -> io::Result<String> 
         SourceKind::File => Ok(super::loaded::hash_file(&path)?.1),
         SourceKind::Folder => {
             let mut files = Vec::new();
-            for image in images(&path).map_err(io::Error::other)? {
-                let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let (bytes, blake3) = super::loaded::hash_file(&image)?;
+            for name in Images::open(&path)?.names {
+                let (bytes, blake3) = super::loaded::hash_file(&path.join(&name))?;
                 files.push((format!("{SOURCE}/images/{name}"), FileEntry { bytes, blake3 }));
             }
             Ok(hash_of_list(&files))
@@ -102,7 +109,10 @@ pub(crate) fn hash_stored(stored: &Stored, avatar: &Path) -> io::Result<String> 
     }
 }
 
+/// A hash over names and content, whatever the order of play.
 fn hash_of_list(files: &[(String, FileEntry)]) -> String {
+    let mut files: Vec<_> = files.iter().collect();
+    files.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut hasher = blake3::Hasher::new();
     for (name, entry) in files {
         hasher.update(format!("{name}\0{}\n", entry.blake3).as_bytes());
@@ -118,8 +128,14 @@ struct Copier<'a> {
 }
 
 impl Copier<'_> {
-    fn copy(&mut self, from: &Path, to: &Path, relative: String) -> Result<(), AvatarError> {
-        let mut source = File::open(from).map_err(AvatarError::io("read", from))?;
+    /// Copies `source`, which is called `from` in messages.
+    fn copy(
+        &mut self,
+        mut source: File,
+        from: &Path,
+        to: &Path,
+        relative: String,
+    ) -> Result<(), AvatarError> {
         let mut target = self.disk.create(to)?;
         let mut buffer = vec![0; 1 << 20];
         loop {
@@ -131,7 +147,7 @@ impl Copier<'_> {
                 break;
             }
             self.left = self.left.checked_sub(count as u64).ok_or_else(|| AvatarError::Source {
-                name: shown(from),
+                name: file_name(from),
                 reason: format!("larger than the limit of {} MiB", MAX_SOURCE_BYTES >> 20),
             })?;
             target.write_all(&buffer[..count]).map_err(AvatarError::io("write", to))?;
@@ -139,27 +155,6 @@ impl Copier<'_> {
         self.files.push((relative, target.finish()?));
         Ok(())
     }
-}
-
-/// Images of a folder in the order of their names; hidden files and other files are left out.
-fn images(folder: &Path) -> Result<Vec<PathBuf>, AvatarError> {
-    let read =
-        || -> io::Result<Vec<PathBuf>> { fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect() };
-    let mut paths = read().map_err(AvatarError::io("read the folder", folder))?;
-    paths.retain(|path| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(".");
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-        let image =
-            ["png", "jpg", "jpeg", "webp", "bmp"].iter().any(|known| extension.eq_ignore_ascii_case(known));
-        image && !name.starts_with('.') && path.is_file()
-    });
-    paths.sort();
-    Ok(paths)
-}
-
-/// The file's name for messages: without its folder, which is nobody's business but the operator's.
-pub(crate) fn shown(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The file's own name where it is harmless, so that a person recognises it; otherwise `source.<extension>`.

@@ -34,7 +34,7 @@ pub enum MediaError {
         found: String,
     },
     /// Pictures too small or too large.
-    #[error("{name} is {width}x{height} pixels; each side must be {least} to {most}")]
+    #[error("{name} is {width}x{height} pixels; each side must be {least} to {most}, scaled down too")]
     Size {
         /// File name.
         name: String,

@@ -1,12 +1,16 @@
 //! Single images and folders of images, decoded here by `image`.
 
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
 
 use super::MediaError;
 use super::child::file_name;
@@ -17,17 +21,56 @@ const EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 /// The images of a folder in natural order ("2.png" before "10.png"), hidden files left out.
 pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, MediaError> {
     let io = |source| MediaError::Io { name: file_name(folder), source };
-    let mut images = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        let known = extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()));
-        if known && !file_name(&path).starts_with('.') && path.is_file() {
-            images.push(path);
+    let images = Images::open(folder).map_err(io)?;
+    Ok(images.names.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect())
+}
+
+/// A folder whose images can be opened without leaving it: links in it may lead to its own files and nowhere else.
+pub(crate) struct Images {
+    folder: File,
+    /// File names in natural order, hidden ones left out.
+    pub(crate) names: Vec<String>,
+}
+
+impl Images {
+    /// Reads the folder's list. A name that is not UTF-8 is none of an image that we know.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let folder = File::open(folder)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&folder)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let extension = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or("");
+            let known = EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
+            if known && !name.starts_with('.') {
+                names.push(name.to_owned());
+            }
         }
+        names.sort_by(|a, b| natural(a, b));
+        Ok(Self { folder, names })
     }
-    images.sort_by(|a, b| natural(&file_name(a), &file_name(b)));
-    Ok(images)
+
+    /// Opens one of them; `None` for what is no file.
+    ///
+    /// # Errors
+    /// Also when a link leads out of the folder.
+    pub(crate) fn file(&self, name: &str) -> io::Result<Option<File>> {
+        // Without NONBLOCK a FIFO would wait here for a writer.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let file = loop {
+            match openat2(&self.folder, name, flags, Mode::empty(), resolve) {
+                // The kernel could not rule out that a rename meanwhile led outside.
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(Errno::XDEV | Errno::LOOP) => {
+                    return Err(io::Error::other("a link that leads out of its folder"));
+                }
+                other => break other?,
+            }
+        };
+        let regular = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile;
+        Ok(regular.then(|| file.into()))
+    }
 }
 
 /// Whether a file's first bytes are those of an image that we decode here.
@@ -54,8 +97,13 @@ pub(super) fn size(path: &Path) -> Result<(usize, usize), MediaError> {
     Ok(if turned { (height, width) } else { (width, height) })
 }
 
-/// Decodes to RGB24, upright, with transparency flattened; the caller has checked the size.
-pub(super) fn decode(path: &Path, limits: &VideoLimits) -> Result<(usize, usize, Vec<u8>), MediaError> {
+/// Width and height in pixels.
+pub(super) fn size_of(image: &DynamicImage) -> (usize, usize) {
+    (image.width() as usize, image.height() as usize)
+}
+
+/// Decodes and turns upright; the caller has checked the size.
+pub(super) fn decode(path: &Path, limits: &VideoLimits) -> Result<DynamicImage, MediaError> {
     let broken = |detail: image::ImageError| MediaError::NotMedia {
         name: file_name(path),
         detail: format!("the image is damaged or cut off ({detail})"),
@@ -64,20 +112,27 @@ pub(super) fn decode(path: &Path, limits: &VideoLimits) -> Result<(usize, usize,
     let mut bounds = image::Limits::default();
     bounds.max_image_width = Some(limits.max_side as u32);
     bounds.max_image_height = Some(limits.max_side as u32);
-    // The widest pixel has four f32, and a decoder may hold the image twice.
-    bounds.max_alloc = Some((limits.max_side * limits.max_side * 32) as u64);
+    // The widest pixel has four f32.
+    bounds.max_alloc = Some((limits.max_side * limits.max_side * 16) as u64);
     decoder.set_limits(bounds).map_err(broken)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let rgb = if image.color().has_alpha() {
-        let mut rgb = Vec::new();
-        flatten(image.into_rgba8().as_raw(), &mut rgb);
-        rgb
+    Ok(image)
+}
+
+/// Puts an image into `rgb`: RGB24, transparency flattened, cropped by a pixel or scaled down to `width` x `height`.
+pub(super) fn fit(image: DynamicImage, (width, height): (usize, usize), rgb: &mut Vec<u8>) {
+    let even = (image.width() as usize & !1, image.height() as usize & !1);
+    let image = if even == (width, height) {
+        image.crop_imm(0, 0, width as u32, height as u32)
     } else {
-        image.into_rgb8().into_raw()
+        image.resize_exact(width as u32, height as u32, FilterType::CatmullRom)
     };
-    Ok((width, height, rgb))
+    if image.color().has_alpha() {
+        flatten(image.into_rgba8().as_raw(), rgb);
+    } else {
+        *rgb = image.into_rgb8().into_raw();
+    }
 }
 
 /// Compares names with their runs of digits taken as numbers.

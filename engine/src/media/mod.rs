@@ -14,6 +14,7 @@ mod video;
 pub use video::{ColorMatrix, ColorRange, VideoInfo, VideoLimits, VideoReader};
 
 mod images;
+pub(crate) use images::Images;
 
 mod child;
 pub use child::ChildError;

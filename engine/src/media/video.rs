@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::child::{Child, ChildError, ChildLimits, file_name, input_argument, reader_arguments};
 use super::probe::{Probe, Stream, ratio};
+use lipcast_codecs::VideoConfig;
+
 use super::{MediaError, images};
 use crate::time::FrameRate;
 
@@ -21,10 +23,12 @@ const BACKDROP: u16 = 255;
 /// What a file may ask of us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VideoLimits {
-    /// Smallest side in pixels, after rotation.
+    /// Smallest side in pixels, after rotation and scaling.
     pub min_side: usize,
     /// Largest side in pixels, after rotation.
     pub max_side: usize,
+    /// Longer and shorter side in pixels that pictures are scaled down to fit into, after rotation.
+    pub fit: (usize, usize),
     /// Frames in all.
     pub max_frames: u64,
     /// Longest wait for one frame, seconds.
@@ -33,9 +37,33 @@ pub struct VideoLimits {
     pub processor_seconds: u64,
 }
 
+/// What one processor core encodes in real time; a phone's photo has ten times as many pixels.
+const FIT: (usize, usize) = (1920, 1080);
+const _: () = assert!(FIT.0 <= VideoConfig::LARGEST.0 && FIT.1 <= VideoConfig::LARGEST.1);
+
 impl Default for VideoLimits {
     fn default() -> Self {
-        Self { min_side: 16, max_side: 4096, max_frames: 18_000, stall_seconds: 20, processor_seconds: 1_800 }
+        Self {
+            min_side: VideoConfig::LEAST_SIDE,
+            max_side: 8192,
+            fit: FIT,
+            max_frames: 18_000,
+            stall_seconds: 20,
+            processor_seconds: 1_800,
+        }
+    }
+}
+
+impl VideoLimits {
+    /// The even size at which a picture of `width` x `height` pixels comes out: cropped by a pixel, or scaled down.
+    pub fn fitted(&self, (width, height): (usize, usize)) -> (usize, usize) {
+        let (long, short) = (width.max(height), width.min(height));
+        if long <= self.fit.0 && short <= self.fit.1 {
+            return (width & !1, height & !1);
+        }
+        let scale = (self.fit.0 as f64 / long as f64).min(self.fit.1 as f64 / short as f64);
+        let side = |pixels: usize| ((pixels as f64 * scale / 2.0).round() * 2.0) as usize;
+        (side(width), side(height))
     }
 }
 
@@ -66,10 +94,12 @@ pub enum ColorRange {
 /// What a source is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoInfo {
-    /// Pixels after rotation, with square pixels, cropped to an even number.
+    /// Pixels after rotation, with square pixels, cropped to an even number or scaled down to fit.
     pub width: usize,
-    /// Pixels after rotation, with square pixels, cropped to an even number.
+    /// Pixels after rotation, with square pixels, cropped to an even number or scaled down to fit.
     pub height: usize,
+    /// Width and height before cropping and scaling, after rotation, with square pixels.
+    pub source_size: (usize, usize),
     /// The rate at which frames come out; variable rates are resampled to it.
     pub fps: FrameRate,
     /// How many frames to expect, if the file says; the reader's own count decides.
@@ -103,7 +133,6 @@ enum Source {
     },
     Images {
         files: std::vec::IntoIter<PathBuf>,
-        size: (usize, usize),
     },
 }
 
@@ -162,14 +191,14 @@ impl VideoReader {
                 }
                 complete
             }
-            Source::Images { files, size } => match files.next() {
+            Source::Images { files } => match files.next() {
                 Some(file) => {
-                    let (width, height, pixels) = images::decode(&file, &self.limits)?;
-                    if (width, height) != *size {
-                        let name = file_name(&file);
-                        return Err(MediaError::ImageSizes { name, expected: *size, got: (width, height) });
+                    let image = images::decode(&file, &self.limits)?;
+                    let (expected, got) = (self.info.source_size, images::size_of(&image));
+                    if got != expected {
+                        return Err(MediaError::ImageSizes { name: file_name(&file), expected, got });
                     }
-                    crop(&pixels, width, self.info.width, self.info.height, rgb);
+                    images::fit(image, (self.info.width, self.info.height), rgb);
                     true
                 }
                 None => false,
@@ -226,16 +255,18 @@ impl VideoReader {
                 return Err(MediaError::ImageSizes { name: file_name(file), expected: size, got });
             }
         }
+        let (width, height) = limits.fitted(size);
         let info = VideoInfo {
-            width: size.0 & !1,
-            height: size.1 & !1,
+            width,
+            height,
+            source_size: size,
             fps: FrameRate::FPS_25,
             frame_count: Some(count),
             color_matrix: ColorMatrix::Rgb,
             color_range: ColorRange::Full,
             codec: "images".to_owned(),
         };
-        let source = Source::Images { files: files.into_iter(), size };
+        let source = Source::Images { files: files.into_iter() };
         Ok(Self { name, info, limits: limits.clone(), source, frames: 0 })
     }
 
@@ -248,8 +279,13 @@ impl VideoReader {
         let Some((index, stream)) = probe.video() else {
             return Err(MediaError::NoVideo { name, found: probe.describe() });
         };
-        let plan = Plan::new(stream);
+        let mut plan = Plan::new(stream);
         check_size(&name, plan.size, limits)?;
+        let source_size = plan.size;
+        let (width, height) = limits.fitted(source_size);
+        if (width, height) != (source_size.0 & !1, source_size.1 & !1) {
+            plan.size = (width, height);
+        }
         let fps = frame_rate(stream);
         let seconds = [&stream.duration, &probe.format.duration]
             .into_iter()
@@ -262,8 +298,9 @@ impl VideoReader {
             return Err(too_many(&name, count, limits));
         }
         let info = VideoInfo {
-            width: plan.size.0 & !1,
-            height: plan.size.1 & !1,
+            width,
+            height,
+            source_size,
             fps,
             frame_count,
             color_matrix: plan.matrix,
@@ -278,7 +315,7 @@ impl VideoReader {
 
 /// How a stream is turned into upright RGB with square pixels.
 struct Plan {
-    /// After rotation, before cropping.
+    /// After rotation and scaling, before cropping.
     size: (usize, usize),
     rotate: bool,
     matrix: ColorMatrix,
@@ -368,14 +405,6 @@ pub(super) fn flatten(rgba: &[u8], rgb: &mut Vec<u8>) {
     }));
 }
 
-/// Copies the left upper `width` x `height` pixels of an image that is `stride` pixels wide.
-fn crop(image: &[u8], stride: usize, width: usize, height: usize, out: &mut Vec<u8>) {
-    out.clear();
-    for row in image.chunks_exact(stride * 3).take(height) {
-        out.extend_from_slice(&row[..width * 3]);
-    }
-}
-
 fn matrix(stream: &Stream) -> ColorMatrix {
     let planar_rgb = ["rgb", "bgr", "gbr", "argb", "abgr", "pal8", "0rgb", "0bgr"];
     if planar_rgb.iter().any(|format| stream.pix_fmt.starts_with(format)) {
@@ -421,7 +450,10 @@ fn frame_rate(stream: &Stream) -> FrameRate {
 
 fn check_size(name: &str, (width, height): (usize, usize), limits: &VideoLimits) -> Result<(), MediaError> {
     let (least, most) = (limits.min_side, limits.max_side);
-    if (least..=most).contains(&width) && (least..=most).contains(&height) {
+    let fitted = limits.fitted((width, height));
+    // An odd side of the smallest length is cropped below it, as it always was.
+    let narrow = width.min(height) < least || fitted.0.min(fitted.1) < least & !1;
+    if !narrow && width.max(height) <= most {
         return Ok(());
     }
     Err(MediaError::Size { name: name.to_owned(), width, height, least, most })

@@ -257,7 +257,7 @@ fn sizes_and_lengths_beyond_the_limits_are_refused_before_decoding() {
     let dot = files
         .ffmpeg("dot.mkv", "-f lavfi -i testsrc2=s=64x64:d=0.2 -vf scale=1:1 -c:v ffv1 -pix_fmt yuv444p");
     let message = VideoReader::open(&dot, &VideoLimits::default()).unwrap_err().to_string();
-    assert!(message.contains("dot.mkv is 1x1 pixels; each side must be 16 to 4096"), "{message}");
+    assert!(message.contains("dot.mkv is 1x1 pixels; each side must be 16 to 8192"), "{message}");
     let huge = files.ffmpeg("8k.mp4", "-f lavfi -i color=red:s=7680x4320:r=25:d=0.04 -c:v mjpeg -q:v 20");
     let message = VideoReader::open(&huge, &VideoLimits::default()).unwrap_err().to_string();
     assert!(message.contains("8k.mp4 is 7680x4320 pixels"), "{message}");

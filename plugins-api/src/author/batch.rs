@@ -133,7 +133,13 @@ impl FrameOutput<'_> {
         self.request.alpha = abi::ALPHA_OPAQUE;
     }
 
-    /// The picture is that of this session's previous result; the slot stays as it is.
+    /// For a request marked `discard_ok`: the state is in step, and there is no picture. Its frame shows the last one.
+    pub fn left_out(&mut self) {
+        self.fail(&Error::new(Code::Deadline, "left out, since it came too late"));
+    }
+
+    /// The picture is that of this session's previous result, with the mask it had; the slot stays as it is. After a
+    /// reset there is none, and the avatar's own frame shows.
     pub fn unchanged(&mut self) {
         self.answer(Rect::default());
         self.request.result_flags |= abi::RESULT_UNCHANGED;

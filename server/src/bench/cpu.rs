@@ -44,7 +44,7 @@ impl CpuTimes {
 }
 
 /// Name and time on a processor; the first number of `schedstat` is nanoseconds.
-fn thread(folder: &PathBuf) -> io::Result<Option<(String, Duration)>> {
+fn thread(folder: &Path) -> io::Result<Option<(String, Duration)>> {
     let (Ok(name), Ok(clock)) =
         (fs::read_to_string(folder.join("comm")), fs::read_to_string(folder.join("schedstat")))
     else {

@@ -40,6 +40,55 @@ fn odd_sizes_are_cropped_to_even_ones() {
     assert_eq!(avatar.playback_index(12_345), 0);
 }
 
+/// A phone's photo has more pixels than any encoder takes.
+#[test]
+fn a_photo_is_scaled_down_until_it_can_be_encoded_and_the_report_says_so() {
+    let folder = scratch();
+    let photo = folder.path().join("photo.jpg");
+    let mut rgb = vec![200; 3024 * 4032 * 3];
+    // Black from 1512 pixels on: the middle stays the middle.
+    rgb.chunks_exact_mut(3024 * 3).for_each(|row| row[1512 * 3..].fill(0));
+    write_image(&photo, 3024, 4032, &rgb);
+    let store = quick_store(&folder.path().join("avatars"));
+    let options = PrepareOptions { face_box: Some([756.0, 1008.0, 2268.0, 3024.0]), ..by_hand() };
+    let (avatar, mut frames) =
+        store.prepare_with_frames(&id("a"), PrepareSource::File(photo), &options, &Job::new()).unwrap();
+    assert_eq!(avatar.size(), (1080, 1440));
+    let config = lipcast_codecs::VideoConfig { width: 1080, height: 1440, fps: (25, 1), bitrate: 2_000_000 };
+    let mut encoder = lipcast_codecs::video_encoder(lipcast_codecs::VideoCodec::H264, &config).unwrap();
+    assert!(encoder.encode(avatar.frame(0), true).unwrap().key);
+    assert_eq!(
+        avatar.report().notes,
+        ["The source has 3024x4032 pixels; it was scaled down to 1080x1440, which can be encoded live."]
+    );
+    assert_eq!(avatar.face(0).unwrap().face_box.map(f32::round), [270.0, 360.0, 810.0, 1080.0]);
+    let (mut kept, mut again) = (Vec::new(), Vec::new());
+    frames.frame(0, &mut kept).unwrap();
+    avatar.open_source().unwrap().frame(0, &mut again).unwrap();
+    assert_eq!(kept, again);
+    assert!(kept[530 * 3] > 190 && kept[550 * 3] < 10);
+}
+
+/// A folder that a client names may hold links; what they lead to outside is nobody's avatar.
+#[test]
+fn links_out_of_an_image_folder_are_refused() {
+    let folder = scratch();
+    let secret = folder.path().join("secret.png");
+    write_image(&secret, 64, 48, &[77; 64 * 48 * 3]);
+    let images = pictures(folder.path(), 2, 0);
+    std::os::unix::fs::symlink("1.bmp", images.join("2.bmp")).unwrap();
+    let store = quick_store(&folder.path().join("avatars"));
+    let avatar =
+        store.prepare(&id("a"), PrepareSource::File(images.clone()), &by_hand(), &Job::new()).unwrap();
+    assert_eq!(avatar.frame_count(), 3, "a link to a file of the folder is that file");
+    for target in [secret.as_path(), Path::new("../secret.png")] {
+        let link = images.join("3.png");
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        assert!(refusal(&images, &by_hand()).contains("3.png: a link that leads out of its folder"));
+        fs::remove_file(link).unwrap();
+    }
+}
+
 #[test]
 fn a_box_by_hand_has_to_fit_the_picture() {
     let folder = scratch();
