@@ -93,20 +93,13 @@ impl SpeechQueue {
         self.at_16k.drain(..count).collect()
     }
 
-    /// Takes exactly `count` samples at 48 kHz, silence where speech has run out.
+    /// Takes exactly `count` samples at 48 kHz: those of the instants that were taken at 16 kHz, and then silence.
+    /// What belongs to a later utterance stays, and what a frame's cut leaves over comes with the next.
     pub fn take_48k(&mut self, count: usize) -> Vec<f32> {
-        let present = count.min(self.at_48k.len());
+        let owed = (3 * self.gone[0]).saturating_sub(self.gone[1]) as usize;
+        let present = count.min(owed).min(self.at_48k.len());
         self.gone[1] += present as u64;
         let mut taken: Vec<f32> = self.at_48k.drain(..present).collect();
-        taken.resize(count, 0.0);
-        taken
-    }
-
-    /// Takes exactly `count` samples at 48 kHz after speech has ended: what is left of the instants that were taken
-    /// at 16 kHz, since frames cut the two rates at different fractions of a sample, and then silence.
-    pub fn take_tail_48k(&mut self, count: usize) -> Vec<f32> {
-        let owed = (3 * self.gone[0]).saturating_sub(self.gone[1]);
-        let mut taken = self.take_48k(count.min(owed as usize));
         taken.resize(count, 0.0);
         taken
     }
@@ -166,7 +159,8 @@ mod tests {
         assert!(queue.is_exhausted());
         let taken = queue.take_16k(150);
         assert_eq!((taken[99], taken[100]), (0.1, 0.2));
-        assert_eq!(queue.take_48k(700).iter().filter(|sample| **sample != 0.0).count(), 600);
+        let heard = queue.take_48k(700);
+        assert_eq!(heard.iter().filter(|sample| **sample != 0.0).count(), 450, "no further than at 16 kHz");
     }
 
     #[test]

@@ -127,16 +127,14 @@ impl Timeline {
                 first = true;
             }
         }
-        let mut heard = false;
         if let State::Speaking { start, pushed, end } = self.state {
             let (pushed, end) = self.feed(frame, pushed, end, speech, &mut pushes);
             self.state = State::Speaking { start, pushed, end };
-            heard = true;
         }
         let samples =
             self.config.fps.first_sample(frame + 1, 48_000) - self.config.fps.first_sample(frame, 48_000);
         let samples = samples as usize;
-        let pcm_48k = if heard { speech.take_48k(samples) } else { speech.take_tail_48k(samples) };
+        let pcm_48k = speech.take_48k(samples);
         let ask = self.ask(frame, first);
         self.fresh &= ask.is_none();
         let (playback, speaking) = (self.playback, self.is_speaking());

@@ -88,6 +88,20 @@ fn a_second_utterance_joins_a_running_one() {
 }
 
 #[test]
+fn an_utterance_that_comes_after_the_end_begins_at_its_own_first_sample() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    say(&mut queue, 640 + 320);
+    assert!(timeline.step(&mut queue).pushes[0].end);
+    say(&mut queue, 640);
+    let rest = timeline.step(&mut queue).pcm_48k;
+    assert_eq!((rest[959], &rest[960..]), (2_880.0, &[0.0; 960][..]), "the frame ends in silence");
+    let next = timeline.step(&mut queue);
+    assert!(next.ask.unwrap().flags.first);
+    assert_eq!((next.pushes[0].pcm[0], next.pcm_48k[0]), (1.0, 1.0));
+}
+
+#[test]
 fn the_host_blends_in_and_out_when_the_backend_does_not() {
     let mut timeline = timeline(Rest::HostBlend);
     let mut queue = SpeechQueue::default();

@@ -121,6 +121,8 @@ unsafe extern "C" fn log(
 ) {
     // SAFETY: see above.
     let (target, message, fields) = unsafe { (read_str(target), read_str(message), read_str(fields)) };
+    // One line, whatever the plugin put there.
+    let message = message.replace(char::is_control, " ");
     contained((), || services(ctx).log(LogLevel::from_abi(level), &target, &message, &fields));
 }
 
