@@ -93,11 +93,21 @@ impl SpeechQueue {
         self.at_16k.drain(..count).collect()
     }
 
-    /// Takes exactly `count` samples at 48 kHz: those of the instants that were taken at 16 kHz, and then silence.
-    /// What belongs to a later utterance stays, and what a frame's cut leaves over comes with the next.
+    /// Takes exactly `count` samples at 48 kHz, silence where speech has run out.
     pub fn take_48k(&mut self, count: usize) -> Vec<f32> {
+        self.take_heard(count, count)
+    }
+
+    /// As [`take_48k`](Self::take_48k) once a run's end is known: takes no more than the instants that were taken at
+    /// 16 kHz, since what follows belongs to the next run. Frames cut the two rates at different fractions of a
+    /// sample, so that a sample or two of a run may come only with the frame after it.
+    pub fn take_rest_48k(&mut self, count: usize) -> Vec<f32> {
         let owed = (3 * self.gone[0]).saturating_sub(self.gone[1]) as usize;
-        let present = count.min(owed).min(self.at_48k.len());
+        self.take_heard(count.min(owed), count)
+    }
+
+    fn take_heard(&mut self, most: usize, count: usize) -> Vec<f32> {
+        let present = most.min(self.at_48k.len());
         self.gone[1] += present as u64;
         let mut taken: Vec<f32> = self.at_48k.drain(..present).collect();
         taken.resize(count, 0.0);
@@ -159,8 +169,9 @@ mod tests {
         assert!(queue.is_exhausted());
         let taken = queue.take_16k(150);
         assert_eq!((taken[99], taken[100]), (0.1, 0.2));
-        let heard = queue.take_48k(700);
-        assert_eq!(heard.iter().filter(|sample| **sample != 0.0).count(), 450, "no further than at 16 kHz");
+        let heard = |taken: Vec<f32>| taken.iter().filter(|sample| **sample != 0.0).count();
+        assert_eq!(heard(queue.take_rest_48k(500)), 450, "no further than at 16 kHz");
+        assert_eq!(heard(queue.take_48k(200)), 150);
     }
 
     #[test]

@@ -134,7 +134,8 @@ impl Timeline {
         let samples =
             self.config.fps.first_sample(frame + 1, 48_000) - self.config.fps.first_sample(frame, 48_000);
         let samples = samples as usize;
-        let pcm_48k = speech.take_48k(samples);
+        let runs_on = matches!(self.state, State::Speaking { end: None, .. });
+        let pcm_48k = if runs_on { speech.take_48k(samples) } else { speech.take_rest_48k(samples) };
         let ask = self.ask(frame, first);
         self.fresh &= ask.is_none();
         let (playback, speaking) = (self.playback, self.is_speaking());
