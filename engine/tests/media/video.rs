@@ -258,9 +258,15 @@ fn sizes_and_lengths_beyond_the_limits_are_refused_before_decoding() {
         .ffmpeg("dot.mkv", "-f lavfi -i testsrc2=s=64x64:d=0.2 -vf scale=1:1 -c:v ffv1 -pix_fmt yuv444p");
     let message = VideoReader::open(&dot, &VideoLimits::default()).unwrap_err().to_string();
     assert!(message.contains("dot.mkv is 1x1 pixels; each side must be 16 to 8192"), "{message}");
-    let huge = files.ffmpeg("8k.mp4", "-f lavfi -i color=red:s=7680x4320:r=25:d=0.04 -c:v mjpeg -q:v 20");
-    let message = VideoReader::open(&huge, &VideoLimits::default()).unwrap_err().to_string();
-    assert!(message.contains("8k.mp4 is 7680x4320 pixels"), "{message}");
+    let large = files.ffmpeg("large.mp4", "-f lavfi -i color=red:s=1440x2560:r=25:d=0.04 -c:v mjpeg -q:v 20");
+    let limits = VideoLimits { max_side: 2048, ..VideoLimits::default() };
+    let message = VideoReader::open(&large, &limits).unwrap_err().to_string();
+    assert!(message.contains("large.mp4 is 1440x2560 pixels"), "{message}");
+    let mut reader = VideoReader::open(&large, &VideoLimits::default()).unwrap();
+    let (info, mut frame) = (reader.info().clone(), Vec::new());
+    assert_eq!(((info.width, info.height), info.source_size), ((1080, 1920), (1440, 2560)));
+    assert!(reader.next_frame(&mut frame).unwrap());
+    assert_eq!(frame.len(), 1080 * 1920 * 3, "scaled down, the other way up too");
     let long =
         files.ffmpeg("long.mp4", "-f lavfi -i color=red:s=32x32:r=25:d=4 -c:v libx264 -pix_fmt yuv420p");
     let limits = VideoLimits { max_frames: 50, ..VideoLimits::default() };
