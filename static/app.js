@@ -53,14 +53,26 @@ async function showBackend() {
   }
 }
 
+/** What the button says: speech for whoever is on the stage, or a performance of somebody else. */
+async function perform() {
+  stage.clear();
+  if (!client?.live || otherFace()) return begin();
+  try {
+    await client.speak({ audioPath: voices.chosen.path });
+  } catch (error) {
+    // The session ended a moment ago, unnoticed: a new one does.
+    if (error.status === 404) await begin();
+    else stage.complain(error);
+  }
+}
+
 /**
  * Starts a performance. One that is still on the stage goes on until the new one has a picture, so that nothing
  * flickers; where the server has room for one only, it makes way first.
  */
-async function perform() {
-  const what = { avatarId: faces.chosen?.id, audioPath: voices.chosen?.path };
-  const before = client?.state === "idle" || client?.state === "speaking" ? client : null;
-  stage.clear();
+async function begin() {
+  const what = { avatarId: faces.chosen?.id, audioPath: voices.chosen.path };
+  const before = client?.live ? client : null;
   try {
     await present(what, before);
   } catch (error) {
@@ -80,6 +92,7 @@ async function present(what, before) {
     // While there is another to fall back on, a failure is not the end of the show.
     if (client === next && !(before && detail.state === "failed")) stage.state(detail.state);
   });
+  next.addEventListener("queue", ({ detail }) => client === next && stage.queue(detail.waiting));
   next.addEventListener("stats", ({ detail }) => client === next && stage.stats(detail));
   next.addEventListener("error", ({ detail }) => client === next && !before && stage.complain(detail.error));
   try {
@@ -100,11 +113,16 @@ async function present(what, before) {
   await former?.stop();
 }
 
-/** What the button does next: the same again, or somebody else. */
+/** The chosen face, when it is not the one on the stage. */
+function otherFace() {
+  const [shown, wanted] = [client?.session?.avatar_id, faces.chosen?.id];
+  return shown && wanted && wanted !== shown ? wanted : null;
+}
+
+/** What the button does next: the chosen speech, or somebody else. */
 function nameAgain() {
-  const shown = client?.session?.avatar_id;
-  const wanted = faces.chosen?.id;
-  stage.again(shown && wanted && wanted !== shown ? `Switch to ${wanted}` : "Speak again");
+  const other = otherFace();
+  stage.again(other ? `Switch to ${other}` : "Speak again");
 }
 
 function rememberedToken() {

@@ -1,108 +1,49 @@
-// Lipcast in a page: start a session, show it in a <video>, hear how it goes, stop it.
+// Lipcast in a page: start a session, show it in a <video>, let it speak, hear how it goes, stop it.
 //
 //   import { LipcastClient } from "./lipcast.js";
 //   const client = new LipcastClient({ video: document.querySelector("video") });
 //   client.addEventListener("state", (event) => console.log(event.detail.state));
-//   await client.start({ avatarId: "linh" });   // audioPath left out: the built-in clip
+//   await client.start({ avatarId: "linh" });        // audioPath left out: the built-in clip
+//   await client.speak({ audioPath: "hello.wav" });  // queued behind what is being said
 //   await client.stop();
 //
 // Events (CustomEvent, see `detail`):
 //   state  {state, previous}   one of STATES
-//   stats  what `Statistics.sample` returns, once a second while connected
+//   queue  {waiting}           utterances that wait behind the one being said, whenever their number changes
+//   stats  what `Statistics.sample` returns with the server's `held` and `viewers`, once a second while connected
 //   error  {error}             a LipcastError; the state is "failed" then
 //
-// No dependencies. Works from any origin the server's `cors` setting allows.
+// A connection that breaks is made again for as long as the server keeps the session.
+// No dependencies, no build step. Works from any origin the server's `cors` setting allows.
+// As an element: lipcast-avatar.js.
+
+import { LipcastApi, LipcastError } from "./lipcast-api.js";
+import { Statistics } from "./lipcast-statistics.js";
+
+export { LipcastApi, LipcastError, Statistics };
 
 /** What a client goes through, in order; "stopped" and "failed" can follow any of them. */
-export const STATES = ["new", "checking", "preparing", "starting", "connecting", "idle", "speaking", "stopped", "failed"];
+export const STATES = [
+  "new", "checking", "preparing", "starting", "connecting", "idle", "speaking", "reconnecting", "stopped", "failed",
+];
 
-/** Why a call failed, in words for the viewer. */
-export class LipcastError extends Error {
-  /**
-   * @param {string} message what to tell the viewer
-   * @param {{status?: number, retryAfter?: number, cause?: unknown}} [more] HTTP status (0: not reached), seconds to wait
-   */
-  constructor(message, { status = 0, retryAfter = 0, cause } = {}) {
-    super(message, { cause });
-    this.name = "LipcastError";
-    this.status = status;
-    this.retryAfter = retryAfter;
-  }
-}
+/** Pauses before each try to make a broken connection again, milliseconds; the server's `viewer_grace` is longer. */
+const RETRIES = [0, 1000, 2000, 4000, 6000];
 
-/** Calls a Lipcast server over HTTP; JSON in and out, every failure a LipcastError. */
-export class LipcastApi {
-  /** @param {{baseUrl?: string, token?: string | null}} [options] `baseUrl` without a slash at the end */
-  constructor({ baseUrl = "", token = null } = {}) {
-    this.baseUrl = baseUrl;
-    this.token = token;
-  }
-
-  get(path, options) {
-    return this.request("GET", path, options);
-  }
-
-  post(path, options) {
-    return this.request("POST", path, options);
-  }
-
-  /**
-   * @param {string} method
-   * @param {string} path
-   * @param {{query?: object, json?: unknown, signal?: AbortSignal, as?: "json" | "blob", keepalive?: boolean}} [options]
-   */
-  async request(method, path, { query, json, signal, as = "json", keepalive = false } = {}) {
-    const headers = this.headers();
-    if (json !== undefined) headers["Content-Type"] = "application/json";
-    let response;
-    try {
-      const body = json === undefined ? undefined : JSON.stringify(json);
-      response = await fetch(this.url(path, query), { method, headers, body, signal, keepalive });
-    } catch (cause) {
-      if (signal?.aborted) throw cause;
-      throw new LipcastError("The server cannot be reached. Is it still running?", { cause });
-    }
-    if (!response.ok) throw await failure(response);
-    return as === "blob" ? response.blob() : response.json();
-  }
-
-  /** Sends one file as a form, telling `onProgress(share)` how much has gone, 0 to 1. */
-  upload(path, file, onProgress = () => {}) {
-    return new Promise((resolve, reject) => {
-      const request = new XMLHttpRequest();
-      request.open("POST", this.url(path));
-      for (const [name, value] of Object.entries(this.headers())) request.setRequestHeader(name, value);
-      request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-      request.onerror = () => reject(new LipcastError("The upload broke off. Check the connection and try again."));
-      request.onload = async () => {
-        const response = new Response(request.response, { status: request.status });
-        response.ok ? resolve(await response.json()) : reject(await failure(response));
-      };
-      const form = new FormData();
-      form.append("file", file, file.name);
-      request.send(form);
-    });
-  }
-
-  url(path, query = {}) {
-    const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
-    const text = new URLSearchParams(given).toString();
-    return this.baseUrl + path + (text ? `?${text}` : "");
-  }
-
-  headers() {
-    return this.token ? { Authorization: `Bearer ${this.token}` } : {};
-  }
-}
+/** Polls that may go unanswered before the server counts as gone; one is lost now and then. */
+const SILENT_POLLS = 4;
 
 /** One performance: a session on the server and the connection that shows it. A client is started once. */
 export class LipcastClient extends EventTarget {
   #api;
   #video;
   #connection = null;
+  #statistics = null;
   #abort = new AbortController();
   #timers = [];
   #started = false;
+  #report = null;
+  #silent = 0;
 
   /** @param {{api?: LipcastApi, baseUrl?: string, token?: string | null, video?: HTMLVideoElement}} [options] */
   constructor({ api, baseUrl, token, video } = {}) {
@@ -113,7 +54,14 @@ export class LipcastClient extends EventTarget {
     this.sessionId = null;
     /** The server's answer to the start: `backend`, `mode` ("model" or "demo"), `fps`, `avatar_id`. */
     this.session = null;
+    /** Utterances that wait behind the one being said. */
+    this.waiting = 0;
     this.stream = new MediaStream();
+  }
+
+  /** Whether there is a picture, so that `speak` works. */
+  get live() {
+    return this.state === "idle" || this.state === "speaking";
   }
 
   /**
@@ -140,12 +88,29 @@ export class LipcastClient extends EventTarget {
       this.#started = true;
       this.session = await this.#api.post("/api/webrtc/realtime/start", { query, signal });
       this.#become("connecting");
-      await this.#connect(signal);
+      await this.#connect();
+      this.#become("idle");
+      this.#every(1000, async () => this.#emit("stats", { ...(await this.#statistics?.sample()), ...this.#counters() }));
+      this.#every(500, () => this.#follow());
     } catch (cause) {
       if (signal.aborted) return;
       await this.#fail(cause);
       throw cause;
     }
+  }
+
+  /**
+   * Queues speech behind what is being said. Resolves when the server has taken it.
+   * @param {{audioPath?: string}} [what] `audioPath`: left out, the built-in clip
+   * @returns {Promise<{utterance_id: number, position: number, seconds?: number}>} `position` 0: heard at once
+   */
+  async speak({ audioPath } = {}) {
+    if (!this.live) throw new LipcastError("There is no running session to speak in.");
+    const json = audioPath ? { path: audioPath } : { builtin: true };
+    const queued = await this.#api.post(`${this.#path()}/speech`, { json, signal: this.#abort.signal });
+    if (this.live) this.#become("speaking");
+    this.#wait(queued.position);
+    return queued;
   }
 
   /** Ends the session and the connection. Safe to call at any time, more than once. */
@@ -157,16 +122,23 @@ export class LipcastClient extends EventTarget {
     if (running) await this.#end();
   }
 
-  async #connect(signal) {
+  /** Makes a connection to the session; resolves once media can flow. */
+  async #connect() {
+    const { signal } = this.#abort;
+    this.#connection?.close();
     const connection = new RTCPeerConnection({ iceServers: [] });
     this.#connection = connection;
     connection.addTransceiver("video", { direction: "recvonly" });
     connection.addTransceiver("audio", { direction: "recvonly" });
     connection.addEventListener("track", ({ track }) => {
+      // Of a connection that broke, the tracks have ended.
+      for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
       this.stream.addTrack(track);
       if (this.#video && this.#video.srcObject !== this.stream) this.#video.srcObject = this.stream;
     });
     const connected = this.#watch(connection);
+    // The offer below may fail first; then nobody waits for this.
+    connected.catch(() => {});
     // The offer goes out without candidates: the server answers with all of its own.
     await connection.setLocalDescription(await connection.createOffer());
     const { sdp, type } = connection.localDescription;
@@ -174,13 +146,10 @@ export class LipcastClient extends EventTarget {
     const answer = await this.#api.post("/api/webrtc/offer", { json, signal });
     await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     await connected;
-    this.#become("idle");
-    const statistics = new Statistics(connection);
-    this.#every(1000, async () => this.#emit("stats", { ...(await statistics.sample()), ...(await this.#report()) }));
-    this.#every(500, () => this.#follow());
+    this.#statistics = new Statistics(connection);
   }
 
-  /** Resolves once the connection is made; a connection that breaks later fails the client. */
+  /** Resolves once the connection is made; one that breaks later is made again. */
   #watch(connection) {
     return new Promise((resolve, reject) => {
       const patience = setTimeout(
@@ -195,33 +164,60 @@ export class LipcastClient extends EventTarget {
         }
         if (state === "failed" || state === "closed") {
           clearTimeout(patience);
-          const lost = new LipcastError("The connection to the avatar was lost.");
-          reject(lost);
-          if (state === "failed" && (this.state === "idle" || this.state === "speaking")) this.#fail(lost);
+          reject(new LipcastError("The connection to the avatar was lost."));
+          if (connection === this.#connection && this.live) this.#reconnect();
         }
       });
       this.#abort.signal.addEventListener("abort", () => clearTimeout(patience));
     });
   }
 
-  /** Asks whether the avatar is speaking. */
-  async #follow() {
-    const path = `/api/webrtc/realtime/status/${encodeURIComponent(this.sessionId)}`;
-    const status = await this.#api.get(path, { signal: this.#abort.signal });
-    if (this.state !== "idle" && this.state !== "speaking") return;
-    if (!status.exists) return this.#fail(new LipcastError("The server ended this session."));
-    this.#become(status.is_generating ? "speaking" : "idle");
+  async #reconnect() {
+    this.#become("reconnecting");
+    let lost = new LipcastError("The connection to the avatar was lost.");
+    for (const pause of RETRIES) {
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      if (this.state !== "reconnecting") return;
+      try {
+        await this.#connect();
+        this.#silent = 0;
+        if (this.state === "reconnecting") this.#become("idle");
+        return;
+      } catch (error) {
+        if (this.state !== "reconnecting") return;
+        lost = error;
+        // The server is there and says no: the session is over.
+        if (error.status >= 400 && error.status < 500) {
+          return this.#fail(new LipcastError("The server ended this session.", { cause: error }));
+        }
+      }
+    }
+    await this.#fail(lost);
   }
 
-  /** The server's own counters; not every caller may read them. */
-  async #report() {
+  /** Asks how the session is: whether the avatar is speaking, and what waits. */
+  async #follow() {
+    if (!this.live) return;
     try {
-      const path = `/v1/sessions/${encodeURIComponent(this.sessionId)}`;
-      const report = await this.#api.get(path, { signal: this.#abort.signal });
-      return { held: report.held_frames, viewers: report.viewers };
-    } catch {
-      return {};
+      this.#report = await this.#api.get(this.#path(), { signal: this.#abort.signal });
+      this.#silent = 0;
+    } catch (error) {
+      if (!this.live) return;
+      if (error.status === 404) return this.#fail(new LipcastError("The server ended this session."));
+      if (error.status === 0 && ++this.#silent === SILENT_POLLS) this.#reconnect();
+      return;
     }
+    if (!this.live) return;
+    this.#become(this.#report.is_generating ? "speaking" : "idle");
+    this.#wait(this.#report.utterances - 1);
+  }
+
+  #counters() {
+    return { held: this.#report?.held_frames, viewers: this.#report?.viewers };
+  }
+
+  #path() {
+    return `/v1/sessions/${encodeURIComponent(this.sessionId)}`;
   }
 
   #every(milliseconds, work) {
@@ -229,7 +225,7 @@ export class LipcastClient extends EventTarget {
     const timer = setInterval(async () => {
       if (busy) return;
       busy = true;
-      // A lost poll is no trouble by itself: the connection tells when it breaks.
+      // A lost figure is no trouble by itself: the connection tells when it breaks.
       await work().catch(() => {});
       busy = false;
     }, milliseconds);
@@ -256,6 +252,7 @@ export class LipcastClient extends EventTarget {
     this.#abort.abort();
     this.#connection?.close();
     this.#connection = null;
+    this.#wait(0);
   }
 
   #become(state) {
@@ -265,49 +262,15 @@ export class LipcastClient extends EventTarget {
     this.#emit("state", { state, previous });
   }
 
+  #wait(waiting) {
+    waiting = Math.max(waiting, 0);
+    if (waiting === this.waiting) return;
+    this.waiting = waiting;
+    this.#emit("queue", { waiting });
+  }
+
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
-  }
-}
-
-/** Turns a connection's raw counters into figures. */
-export class Statistics {
-  #connection;
-  #last = null;
-
-  constructor(connection) {
-    this.#connection = connection;
-  }
-
-  /**
-   * @returns {Promise<{fps?: number, kbps?: number, rtt?: number, skew?: number, dropped?: number, lost?: number,
-   *   freezes?: number, jitterBuffer?: number, codec?: string, width?: number, height?: number}>}
-   *   `rtt`, `skew` (picture before sound is positive) and `jitterBuffer` in milliseconds; the counters are totals.
-   */
-  async sample() {
-    const all = [...(await this.#connection.getStats()).values()];
-    const inbound = (kind) => all.find((entry) => entry.type === "inbound-rtp" && entry.kind === kind) ?? {};
-    const [video, audio] = [inbound("video"), inbound("audio")];
-    const pair = all.find((entry) => entry.type === "candidate-pair" && entry.nominated) ?? {};
-    const codec = all.find((entry) => entry.id === video.codecId)?.mimeType?.replace("video/", "");
-    const bytes = (video.bytesReceived ?? 0) + (audio.bytesReceived ?? 0);
-    const before = this.#last;
-    this.#last = { bytes, at: video.timestamp };
-    const seconds = before ? (video.timestamp - before.at) / 1000 : 0;
-    const [picture, sound] = [video.estimatedPlayoutTimestamp, audio.estimatedPlayoutTimestamp];
-    return {
-      fps: video.framesPerSecond,
-      kbps: seconds > 0 ? ((bytes - before.bytes) * 8) / 1000 / seconds : undefined,
-      rtt: pair.currentRoundTripTime === undefined ? undefined : pair.currentRoundTripTime * 1000,
-      skew: picture && sound ? picture - sound : undefined,
-      dropped: video.framesDropped,
-      lost: (video.packetsLost ?? 0) + (audio.packetsLost ?? 0),
-      freezes: video.freezeCount,
-      jitterBuffer: video.jitterBufferEmittedCount ? (video.jitterBufferDelay / video.jitterBufferEmittedCount) * 1000 : undefined,
-      codec,
-      width: video.frameWidth,
-      height: video.frameHeight,
-    };
   }
 }
 
@@ -315,20 +278,4 @@ export class Statistics {
 export function newSessionId() {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return `page-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-}
-
-/** The server's words for a failure, whichever dialect they come in. */
-async function failure(response) {
-  const body = await response.json().catch(() => ({}));
-  const detail = Array.isArray(body.detail) ? body.detail.map((entry) => entry.msg).join("; ") : body.detail;
-  const retryAfter = Number(response.headers.get("Retry-After") ?? 0);
-  const usual = {
-    401: "This server asks for an access token.",
-    403: "This token may not do that.",
-    413: "The file is larger than this server accepts.",
-    503: "The server is at capacity. Try again in a moment.",
-  };
-  // What a missing token's reply says is meant for programmers.
-  const message = (response.status !== 401 && detail) || usual[response.status] || body.title || `The server answered ${response.status}.`;
-  return new LipcastError(message, { status: response.status, retryAfter });
 }

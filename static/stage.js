@@ -10,11 +10,12 @@ const WORDS = {
   connecting: "Connecting…",
   idle: "Live",
   speaking: "Live · speaking",
+  reconnecting: "Reconnecting…",
   stopped: "Ready",
   failed: "Not connected",
 };
 
-const BUSY = ["checking", "preparing", "starting", "connecting"];
+const BUSY = ["checking", "preparing", "starting", "connecting", "reconnecting"];
 const LIVE = ["idle", "speaking"];
 
 export class Stage {
@@ -27,6 +28,7 @@ export class Stage {
   #video = element("video");
   #poster = element("poster");
   #state = "new";
+  #waiting = 0;
   #shape = [4, 5];
 
   constructor() {
@@ -81,7 +83,7 @@ export class Stage {
     const wasLive = LIVE.includes(this.#state) || this.#screen.classList.contains("playing");
     this.#state = state;
     this.#screen.dataset.state = state;
-    element("badge-text").textContent = WORDS[state];
+    this.#name();
     const [busy, live] = [BUSY.includes(state), LIVE.includes(state)];
     const focused = document.activeElement;
     element("start").hidden = live || (busy && wasLive);
@@ -99,6 +101,12 @@ export class Stage {
       this.#video.srcObject = null;
       this.stats({});
     }
+  }
+
+  /** Tells how many utterances wait behind the one being said. */
+  queue(waiting) {
+    this.#waiting = waiting;
+    this.#name();
   }
 
   /** Names the button that goes on. */
@@ -150,6 +158,11 @@ export class Stage {
 
   clear() {
     element("message").hidden = true;
+  }
+
+  #name() {
+    const more = this.#waiting && this.#state === "speaking" ? ` · ${this.#waiting} more to come` : "";
+    element("badge-text").textContent = WORDS[this.#state] + more;
   }
 
   #mute(muted) {

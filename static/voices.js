@@ -2,7 +2,8 @@
 
 import { Choice, make } from "./choices.js";
 
-const BUILTIN = { name: "Welcome", note: "built in" };
+/** Named by its missing path. */
+const BUILTIN = { name: "Welcome" };
 
 export class Voices {
   /** The chosen clip: `path` is what `audio_path` takes; left out, the built-in clip. */
@@ -29,7 +30,7 @@ export class Voices {
   async load() {
     try {
       const answer = await this.#api.get("/v1/speech");
-      this.#clips = [BUILTIN, ...(answer.speech ?? answer.clips ?? [])];
+      this.#clips = [{ ...BUILTIN, ...answer.builtin }, ...answer.speech];
     } catch (error) {
       if (error.status !== 404) throw error;
     }
@@ -60,8 +61,8 @@ export class Voices {
   }
 
   #draw() {
-    const rows = this.#clips.map(({ name, path, note, seconds }, index) => {
-      const detail = note ?? (seconds === undefined ? "" : length(seconds));
+    const rows = this.#clips.map(({ name, path, seconds }, index) => {
+      const detail = seconds === undefined ? "" : length(seconds);
       const attributes = { type: "button", role: "radio", class: "voice", "data-index": index, "aria-checked": "false", tabindex: -1, title: path };
       return make("button", attributes, make("b", {}, name ?? path), make("small", {}, detail));
     });

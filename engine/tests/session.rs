@@ -4,32 +4,14 @@ mod common;
 
 use std::time::Duration;
 
-use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
-use lipcast_engine::session::live::{LiveConfig, LiveSession, LiveState};
+use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, wav};
+use lipcast_engine::session::live::{LiveConfig, LiveSession, LiveState, SpeakError};
 use lipcast_engine::session::{Unit, UnitKind, offline};
 use lipcast_engine::time::FrameRate;
 use lipcast_probe::barcode;
 
-/// A 16-bit mono wav at 16 kHz.
-fn wav(samples: &[i16]) -> Vec<u8> {
-    let bytes = samples.len() as u32 * 2;
-    let mut file = Vec::new();
-    file.extend(b"RIFF");
-    file.extend((36 + bytes).to_le_bytes());
-    file.extend(b"WAVEfmt ");
-    file.extend(16u32.to_le_bytes());
-    file.extend([1, 0, 1, 0]);
-    file.extend(16_000u32.to_le_bytes());
-    file.extend(32_000u32.to_le_bytes());
-    file.extend([2, 0, 16, 0]);
-    file.extend(b"data");
-    file.extend(bytes.to_le_bytes());
-    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
-    file
-}
-
 fn speech(samples: &[i16]) -> SpeechDecoder {
-    SpeechDecoder::from_bytes(wav(samples), "test.wav", &SpeechLimits::default()).unwrap()
+    SpeechDecoder::from_bytes(wav::pcm_16(16_000, 1, samples), "test.wav", &SpeechLimits::default()).unwrap()
 }
 
 fn tone(frames: usize) -> Vec<i16> {
@@ -92,7 +74,7 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
         first_viewer_wait: Duration::from_secs(30),
         // Generous: this test counts frames on machines that are busy with other tests.
         render_ahead: Duration::from_secs(2),
-        speech: SpeechLimits::default(),
+        max_queued: 1,
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(session.status().state, LiveState::Waiting);
@@ -104,7 +86,7 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
         seen[start..].iter().filter(|unit| unit.kind == UnitKind::Speech).count()
     };
     assert_eq!(take(5), 0, "idle before anything is said");
-    session.speak(speech(&tone(25)));
+    session.speak(speech(&tone(25))).unwrap();
     take(60);
     assert!(!session.status().speaking);
     session.end();
@@ -136,9 +118,40 @@ fn live_a_session_that_nobody_watches_ends() {
         fps: FrameRate::FPS_25,
         first_viewer_wait: Duration::ZERO,
         render_ahead: Duration::from_millis(200),
-        speech: SpeechLimits::default(),
+        max_queued: 1,
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(units.iter().count(), 0);
     assert_eq!(session.status().state, LiveState::Ended);
+}
+
+#[test]
+fn live_utterances_take_their_places_in_the_queue() {
+    let config = LiveConfig {
+        fps: FrameRate::FPS_25,
+        first_viewer_wait: Duration::from_secs(30),
+        render_ahead: Duration::from_millis(200),
+        max_queued: 1,
+    };
+    let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
+    let first = session.speak(speech(&tone(5))).unwrap();
+    let second = session.speak(speech(&tone(200))).unwrap();
+    assert_eq!((first.ahead, second.ahead), (0, 1));
+    assert_ne!(first.id, second.id);
+    assert_eq!(session.speak(speech(&tone(5))), Err(SpeakError::Full { most: 1 }));
+    session.begin();
+    while session.status().utterances != 1 {
+        units.recv().unwrap();
+    }
+    let third = session.speak(speech(&tone(5))).unwrap();
+    assert_eq!(third.ahead, 1, "the first is over, its place is free");
+    session.interrupt();
+    while session.status().utterances != 0 {
+        units.recv().unwrap();
+    }
+    assert_eq!(session.speak(speech(&tone(5))).unwrap().ahead, 0);
+    session.end();
+    while units.recv().is_ok() {}
+    while session.status().state != LiveState::Ended {}
+    assert_eq!(session.speak(speech(&tone(5))), Err(SpeakError::Ended));
 }

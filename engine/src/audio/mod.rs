@@ -17,3 +17,5 @@ mod decoder;
 pub use decoder::{SpeechChunk, SpeechDecoder, SpeechInfo, SpeechLimits, decode_all};
 
 pub mod builtin;
+
+pub mod wav;

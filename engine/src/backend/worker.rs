@@ -115,7 +115,9 @@ struct Worker {
     sequential: bool,
     seats: HashMap<u64, Seat>,
     batcher: Batcher,
+    /// The last batches' durations, nanoseconds: as they came, and in order of length.
     durations: VecDeque<u64>,
+    sorted: Vec<u64>,
     health_due: Instant,
     shared: Arc<Shared>,
 }
@@ -144,7 +146,8 @@ impl Worker {
             sequential,
             seats: HashMap::new(),
             batcher: Batcher::default(),
-            durations: VecDeque::new(),
+            durations: VecDeque::with_capacity(Self::MEASURED),
+            sorted: Vec::with_capacity(Self::MEASURED),
             health_due: Instant::now(),
             shared,
         }
@@ -307,14 +310,17 @@ impl Worker {
     }
 
     fn measure(&mut self, taken: Duration) {
-        if self.durations.len() == Self::MEASURED {
-            self.durations.pop_front();
+        let taken = taken.as_nanos() as u64;
+        if self.durations.len() == Self::MEASURED
+            && let Some(oldest) = self.durations.pop_front()
+        {
+            // It is in there: both hold the same values.
+            self.sorted.remove(self.sorted.partition_point(|known| *known < oldest));
         }
-        self.durations.push_back(taken.as_nanos() as u64);
-        let mut sorted: Vec<u64> = self.durations.iter().copied().collect();
-        sorted.sort_unstable();
-        let rank = (sorted.len() * 99).div_ceil(100) - 1;
-        self.shared.batch_p99_ns.store(sorted[rank], Ordering::Relaxed);
+        self.durations.push_back(taken);
+        self.sorted.insert(self.sorted.partition_point(|known| *known < taken), taken);
+        let rank = (self.sorted.len() * 99).div_ceil(100) - 1;
+        self.shared.batch_p99_ns.store(self.sorted[rank], Ordering::Relaxed);
     }
 }
 

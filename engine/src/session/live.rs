@@ -2,8 +2,7 @@
 //!
 //! Blocking work owns a thread: each session has one, and everybody else talks to it over a channel.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
 use super::{OpenError, Performance, PerformanceStats, SpeechEvent, Stage, Unit, UtteranceId};
-use crate::audio::{SpeechDecoder, SpeechError, SpeechLimits};
+use crate::audio::SpeechDecoder;
 use crate::time::FrameRate;
 
 /// What a live session is opened with.
@@ -23,8 +22,8 @@ pub struct LiveConfig {
     pub first_viewer_wait: Duration,
     /// How far frames of speech are asked for before they leave; more rides out slower moments of the backend.
     pub render_ahead: Duration,
-    /// Limits of speech files.
-    pub speech: SpeechLimits,
+    /// Utterances that may wait behind the one being said.
+    pub max_queued: usize,
 }
 
 /// Where a live session is.
@@ -49,8 +48,33 @@ pub struct LiveStatus {
     pub planned_frames: usize,
     /// Speech that is decoded and not played, at 48 kHz.
     pub queued_samples: usize,
+    /// Utterances that are not over: the one being said and those that wait.
+    pub utterances: usize,
     /// Counters.
     pub stats: PerformanceStats,
+}
+
+/// An utterance in a session's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// Counts the session's utterances from 0.
+    pub id: UtteranceId,
+    /// Utterances that are heard before it, the one being said included.
+    pub ahead: usize,
+}
+
+/// Why an utterance was not queued.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpeakError {
+    /// As many wait as may.
+    #[error("{most} utterances wait already, the most a session may have")]
+    Full {
+        /// [`LiveConfig::max_queued`].
+        most: usize,
+    },
+    /// There is nobody to say it.
+    #[error("the session is over")]
+    Ended,
 }
 
 enum Command {
@@ -65,10 +89,13 @@ pub struct LiveSession {
     commands: Sender<Command>,
     shared: Arc<Shared>,
     utterances: AtomicU64,
-    limits: SpeechLimits,
+    max_queued: usize,
 }
 
 struct Shared {
+    /// Utterances that were handed over and are not over, counted when they are handed over, so that two callers at
+    /// once cannot both take the last place.
+    unfinished: AtomicUsize,
     status: Mutex<LiveStatus>,
     started: Mutex<Option<Instant>>,
 }
@@ -97,31 +124,29 @@ impl LiveSession {
             speaking: false,
             planned_frames: 0,
             queued_samples: 0,
+            utterances: 0,
             stats: PerformanceStats::default(),
         };
-        let shared = Arc::new(Shared { status: Mutex::new(status), started: Mutex::new(None) });
-        let limits = config.speech;
-        let run = Run { performance, config, inbox, units, shared: shared.clone(), over: false };
+        let unfinished = AtomicUsize::new(0);
+        let shared = Arc::new(Shared { unfinished, status: Mutex::new(status), started: Mutex::new(None) });
+        let max_queued = config.max_queued;
+        let run = Run { performance, config, inbox, units, shared: shared.clone(), known: 0, over: false };
         let span = tracing::Span::current();
         thread::Builder::new()
             .name(format!("session {name}"))
             .spawn(move || span.in_scope(|| run.perform()))
             .expect("the system can start a thread");
-        Ok((Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), limits }), outlet))
+        Ok((Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet))
     }
 
-    /// Queues a speech file. The file is opened here, so that what is wrong with it is said at once; it is decoded
-    /// as it is played.
+    /// Queues speech behind what is being said; it is decoded as it is played.
     ///
     /// # Errors
-    /// When the file is missing or is not speech that can be read.
-    pub fn speak_file(&self, path: PathBuf) -> Result<UtteranceId, SpeechError> {
-        let decoder = SpeechDecoder::open(&path, &self.limits)?;
-        Ok(self.speak(decoder))
-    }
-
-    /// Queues speech from a decoder.
-    pub fn speak(&self, mut decoder: SpeechDecoder) -> UtteranceId {
+    /// When as many utterances wait as may, or the session is over.
+    pub fn speak(&self, mut decoder: SpeechDecoder) -> Result<Queued, SpeakError> {
+        let room = |unfinished: usize| (unfinished <= self.max_queued).then_some(unfinished + 1);
+        let ahead = self.shared.unfinished.fetch_update(Ordering::AcqRel, Ordering::Acquire, room);
+        let ahead = ahead.map_err(|_| SpeakError::Full { most: self.max_queued })?;
         // Chunks decoded ahead of the queue, a few hundred milliseconds each.
         let (chunks, receiver) = bounded(4);
         let id = UtteranceId(self.utterances.fetch_add(1, Ordering::Relaxed));
@@ -142,8 +167,8 @@ impl LiveSession {
                 }
             })
             .expect("the system can start a thread");
-        let _ = self.commands.send(Command::Speak(id, receiver));
-        id
+        self.commands.send(Command::Speak(id, receiver)).map_err(|_| SpeakError::Ended)?;
+        Ok(Queued { id, ahead })
     }
 
     /// Barge-in: what is being said stops, everything queued is forgotten.
@@ -168,7 +193,13 @@ impl LiveSession {
 
     /// The session as it stands.
     pub fn status(&self) -> LiveStatus {
-        *self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        let mut status = *self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if status.state != LiveState::Ended {
+            // What was handed over a moment ago counts before the session's thread has looked at it.
+            status.utterances = self.shared.unfinished.load(Ordering::Acquire);
+            status.speaking |= status.utterances > 0;
+        }
+        status
     }
 }
 
@@ -185,6 +216,8 @@ struct Run {
     inbox: Receiver<Command>,
     units: Sender<Unit>,
     shared: Arc<Shared>,
+    /// Utterances in the queue when it was last looked at.
+    known: usize,
     over: bool,
 }
 
@@ -296,21 +329,28 @@ impl Run {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Speak(id, chunks) => self.performance.speech_mut().enqueue(id, chunks),
+            Command::Speak(id, chunks) => {
+                self.performance.speech_mut().enqueue(id, chunks);
+                self.known += 1;
+            }
             Command::Interrupt => self.performance.interrupt(),
             Command::Begin => {}
             Command::End => self.over = true,
         }
     }
 
-    fn publish(&self, state: LiveState) {
+    fn publish(&mut self, state: LiveState) {
         let speech = self.performance.speech();
         let queued_samples = speech.buffered_48k();
+        let over = self.known - speech.utterances();
+        self.shared.unfinished.fetch_sub(over, Ordering::AcqRel);
+        self.known -= over;
         let status = LiveStatus {
             state,
-            speaking: self.performance.is_speaking() || queued_samples > 0 || speech.utterances() > 0,
+            speaking: self.performance.is_speaking() || queued_samples > 0 || self.known > 0,
             planned_frames: self.performance.planned_frames(),
             queued_samples,
+            utterances: self.known,
             stats: self.performance.stats(),
         };
         *self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = status;

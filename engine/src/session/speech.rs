@@ -32,6 +32,8 @@ pub struct SpeechQueue {
     /// Samples that came in and went out since the queue was last cleared, at 16 and at 48 kHz.
     came: [u64; 2],
     gone: [u64; 2],
+    /// Where utterances end, counted as `gone` at 48 kHz, that are read to their end and not yet taken to it.
+    ends: VecDeque<u64>,
     failures: Vec<(UtteranceId, String)>,
 }
 
@@ -81,9 +83,9 @@ impl SpeechQueue {
         self.waiting.is_empty()
     }
 
-    /// Utterances that are not read to their end.
+    /// Utterances that were not taken to their end, at 48 kHz: the one being heard and those that wait.
     pub fn utterances(&self) -> usize {
-        self.waiting.len()
+        self.ends.len() + self.waiting.len()
     }
 
     /// Takes up to `count` samples at 16 kHz.
@@ -109,6 +111,7 @@ impl SpeechQueue {
     fn take_heard(&mut self, most: usize, count: usize) -> Vec<f32> {
         let present = most.min(self.at_48k.len());
         self.gone[1] += present as u64;
+        self.leave_behind();
         let mut taken: Vec<f32> = self.at_48k.drain(..present).collect();
         taken.resize(count, 0.0);
         taken
@@ -128,6 +131,7 @@ impl SpeechQueue {
         self.at_16k.clear();
         self.at_48k.clear();
         (self.came, self.gone) = Default::default();
+        self.ends.clear();
     }
 
     /// The two rates round an utterance's length each by itself. The longer one is made as long as the other, so that
@@ -139,6 +143,14 @@ impl SpeechQueue {
         let surplus = (came.saturating_sub(exact) as usize).min(self.at_48k.len());
         self.at_48k.truncate(self.at_48k.len() - surplus);
         self.came[1] = came.max(exact) - surplus as u64;
+        self.ends.push_back(self.came[1]);
+        self.leave_behind();
+    }
+
+    fn leave_behind(&mut self) {
+        while self.ends.front().is_some_and(|end| *end <= self.gone[1]) {
+            self.ends.pop_front();
+        }
     }
 
     /// Utterances that broke off since the last call, and why.
@@ -187,6 +199,25 @@ mod tests {
         assert_eq!(queue.take_failures(), [(UtteranceId(0), "cut short".to_owned())]);
         assert_eq!(queue.buffered_16k(), 10);
         assert!(!queue.is_exhausted(), "the second decoder has not hung up");
+    }
+
+    #[test]
+    fn an_utterance_counts_until_it_was_taken_to_its_end() {
+        let mut queue = SpeechQueue::default();
+        for id in 0..2 {
+            let (sender, receiver) = bounded(4);
+            sender.send(chunk(0.5, 100)).unwrap();
+            queue.enqueue(UtteranceId(id), receiver);
+        }
+        queue.pump();
+        assert!(queue.is_exhausted());
+        let counts: Vec<_> = (0..4)
+            .map(|_| {
+                queue.take_48k(150);
+                queue.utterances()
+            })
+            .collect();
+        assert_eq!(counts, [2, 1, 1, 0]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Untrusted bytes: cut and flipped files may be refused or read, but never panic and never outgrow the limit.
 
-use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
+use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, wav};
 use proptest::prelude::*;
 
-use crate::support::{Files, tone, wav};
+use crate::support::{Files, tone};
 
 /// Damage to one file: a cut (permille of its length) and up to six bytes replaced (place in permille, value).
 fn damage() -> impl Strategy<Value = (u16, Vec<(u16, u8)>)> {
@@ -37,7 +37,7 @@ fn survive(bytes: Vec<u8>, name: &str) {
 fn damaged_speech_never_panics() {
     let files = Files::new();
     let source = "-f lavfi -i sine=f=300:r=24000:d=0.4";
-    let mut seeds = vec![("a.wav", wav(24_000, 2, &tone(24_000, 9_600)))];
+    let mut seeds = vec![("a.wav", wav::pcm_16(24_000, 2, &tone(24_000, 9_600)))];
     for (name, encode) in [
         ("b.mp3", "-c:a libmp3lame -b:a 32k"),
         ("c.ogg", "-c:a libvorbis"),

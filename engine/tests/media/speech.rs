@@ -2,9 +2,9 @@
 
 use std::f32::consts::TAU;
 
-use lipcast_engine::audio::{SpeechDecoder, SpeechError, SpeechLimits, decode_all};
+use lipcast_engine::audio::{SpeechDecoder, SpeechError, SpeechLimits, decode_all, wav};
 
-use crate::support::{Files, tone, wav, wav_float};
+use crate::support::{Files, tone};
 
 const ANY: SpeechLimits = SpeechLimits { max_seconds: 7_200.0 };
 
@@ -59,7 +59,7 @@ fn every_usual_format_is_read_at_the_right_length() {
 #[test]
 fn gapless_formats_keep_their_instants() {
     let files = Files::new();
-    let path = files.write("tone.wav", &wav(44_100, 1, &tone(44_100, 66_150)));
+    let path = files.write("tone.wav", &wav::pcm_16(44_100, 1, &tone(44_100, 66_150)));
     let source = path.to_str().unwrap();
     for (name, encode) in [
         ("a.flac", "-c:a flac"),
@@ -83,7 +83,7 @@ fn any_rate_and_number_of_channels_gives_exact_totals_at_the_same_instants() {
         let frames = rate as usize + 77;
         let mono = tone(rate, frames);
         let samples: Vec<i16> = mono.iter().flat_map(|sample| vec![*sample; channels as usize]).collect();
-        let path = files.write("a.wav", &wav(rate, channels, &samples));
+        let path = files.write("a.wav", &wav::pcm_16(rate, channels, &samples));
         let all = decode_all(&path, &ANY).unwrap();
         let total = |to: f64| (frames as f64 * to / f64::from(rate)).round() as usize;
         assert_eq!(
@@ -108,7 +108,7 @@ fn channels_are_averaged_and_odd_samples_become_harmless() {
             _ => [0.5, -0.25],
         });
     }
-    let path = files.write("odd.wav", &wav_float(16_000, 2, &samples));
+    let path = files.write("odd.wav", &wav::float_32(16_000, 2, &samples));
     let all = decode_all(&path, &ANY).unwrap();
     assert_eq!(all.at_16k.len(), 16_000);
     assert!(all.at_16k.iter().chain(&all.at_48k).all(|sample| sample.is_finite() && sample.abs() < 1.5));
@@ -118,7 +118,7 @@ fn channels_are_averaged_and_odd_samples_become_harmless() {
 #[test]
 fn chunks_are_short_and_aligned_and_never_pile_up() {
     let files = Files::new();
-    let path = files.write("long.wav", &wav(22_050, 1, &tone(22_050, 22_050 * 30 + 5)));
+    let path = files.write("long.wav", &wav::pcm_16(22_050, 1, &tone(22_050, 22_050 * 30 + 5)));
     let mut decoder = SpeechDecoder::open(&path, &ANY).unwrap();
     let mut lengths = Vec::new();
     while let Some(chunk) = decoder.read().unwrap() {
@@ -173,7 +173,7 @@ fn the_sound_of_a_video_will_do() {
 
 #[test]
 fn speech_in_memory_is_read_alike() {
-    let bytes = wav(24_000, 1, &tone(24_000, 12_000));
+    let bytes = wav::pcm_16(24_000, 1, &tone(24_000, 12_000));
     let mut decoder = SpeechDecoder::from_bytes(bytes, "clip.wav", &ANY).unwrap();
     let mut samples = 0;
     while let Some(chunk) = decoder.read().unwrap() {
@@ -187,7 +187,7 @@ fn files_that_are_no_speech_are_refused_by_name() {
     let files = Files::new();
     let silent =
         files.ffmpeg("silent.mp4", "-f lavfi -i testsrc2=s=64x64:r=25:d=0.2 -c:v libx264 -pix_fmt yuv420p");
-    let whole = wav(16_000, 1, &tone(16_000, 1_000));
+    let whole = wav::pcm_16(16_000, 1, &tone(16_000, 1_000));
     for (path, expected) in [
         (files.path("nowhere.wav"), "nowhere.wav: no such file"),
         (files.write("empty.wav", b""), "empty.wav is empty (0 bytes)"),
@@ -196,9 +196,12 @@ fn files_that_are_no_speech_are_refused_by_name() {
             "notes.txt is not an audio file",
         ),
         (files.write("head.wav", &whole[..30]), "head.wav begins like a WAV file, but is damaged or cut off"),
-        (files.write("none.wav", &wav(16_000, 1, &[])), "none.wav is a whole wave file, but holds no sound"),
+        (
+            files.write("none.wav", &wav::pcm_16(16_000, 1, &[])),
+            "none.wav is a whole wave file, but holds no sound",
+        ),
         (silent, "silent.mp4 has no audio track: it holds video"),
-        (files.write("slow.wav", &wav(100, 1, &[1; 500])), "slow.wav has 1 channels at 100 Hz"),
+        (files.write("slow.wav", &wav::pcm_16(100, 1, &[1; 500])), "slow.wav has 1 channels at 100 Hz"),
         (files.path(""), "is not an audio file that can be read: it is a folder"),
     ] {
         let message = decode_all(&path, &ANY).unwrap_err().to_string();
@@ -211,7 +214,7 @@ fn files_that_are_no_speech_are_refused_by_name() {
 #[test]
 fn a_file_that_breaks_off_gives_what_it_has() {
     let files = Files::new();
-    let whole = wav(16_000, 1, &tone(16_000, 16_000));
+    let whole = wav::pcm_16(16_000, 1, &tone(16_000, 16_000));
     let all = decode_all(&files.write("half.wav", &whole[..whole.len() / 2]), &ANY).unwrap();
     assert!(all.at_16k.len().abs_diff(8_000) < 2_000, "{}", all.at_16k.len());
     let error = decode_all(&files.write("x.wav", &whole[..44]), &ANY).unwrap_err();

@@ -42,36 +42,6 @@ pub(crate) fn ffmpeg<'a>(arguments: impl IntoIterator<Item = &'a str>, target: &
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A wav of 16-bit samples, interleaved.
-pub(crate) fn wav(sample_rate: u32, channels: u16, samples: &[i16]) -> Vec<u8> {
-    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    wav_of(1, 16, sample_rate, channels, &data)
-}
-
-/// A wav of 32-bit floats, interleaved.
-pub(crate) fn wav_float(sample_rate: u32, channels: u16, samples: &[f32]) -> Vec<u8> {
-    let data: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    wav_of(3, 32, sample_rate, channels, &data)
-}
-
-fn wav_of(format: u16, bits: u16, sample_rate: u32, channels: u16, data: &[u8]) -> Vec<u8> {
-    let frame = channels * bits / 8;
-    let mut wav = b"RIFF".to_vec();
-    wav.extend((36 + data.len() as u32).to_le_bytes());
-    wav.extend(b"WAVEfmt ");
-    wav.extend(16_u32.to_le_bytes());
-    wav.extend(format.to_le_bytes());
-    wav.extend(channels.to_le_bytes());
-    wav.extend(sample_rate.to_le_bytes());
-    wav.extend((sample_rate * u32::from(frame)).to_le_bytes());
-    wav.extend(frame.to_le_bytes());
-    wav.extend(bits.to_le_bytes());
-    wav.extend(b"data");
-    wav.extend((data.len() as u32).to_le_bytes());
-    wav.extend(data);
-    wav
-}
-
 /// A tone of 300 Hz at half level, one channel.
 pub(crate) fn tone(sample_rate: u32, samples: usize) -> Vec<i16> {
     let step = 300.0 * std::f64::consts::TAU / f64::from(sample_rate);

@@ -12,8 +12,8 @@ pub use self::access::{Access, Caller};
 pub use self::jobs::{JobRecord, JobState, Jobs};
 pub use self::router::router;
 pub use self::studio::{
-    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, SessionReport, SpeechSource,
-    StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionReport,
+    SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 
 use crate::config::Config;

@@ -35,6 +35,17 @@ pub trait Studio: Send + Sync + 'static {
     /// Starts a session; it waits for its first viewer before anything is lost.
     async fn start(&self, request: StartRequest) -> Result<Started, StudioError>;
 
+    /// Queues speech in a running session, behind what it is saying.
+    async fn speak(&self, session: &str, speech: SpeechSource) -> Result<QueuedSpeech, StudioError>;
+
+    /// How long speech is, seconds; `None` when only playing it would tell. Blocks for as long as a file's head is
+    /// read. Refuses what is not speech, or too long.
+    fn speech_seconds(&self, speech: &SpeechSource) -> Result<Option<f64>, StudioError>;
+
+    /// As [`Studio::speech_seconds`], but reads the whole file where its head does not tell: for files that are new
+    /// here. Blocks.
+    fn check_speech(&self, file: &OpenedMedia) -> Result<f64, StudioError>;
+
     /// Ends a session and its viewers' connections.
     async fn stop(&self, session: &str) -> Result<(), StudioError>;
 
@@ -62,7 +73,7 @@ pub struct StartRequest {
     pub speech: SpeechSource,
 }
 
-/// Where the first utterance comes from.
+/// Where an utterance comes from.
 #[derive(Debug, Clone)]
 pub enum SpeechSource {
     /// A file; kept open by this value.
@@ -71,6 +82,18 @@ pub enum SpeechSource {
     Builtin,
     /// Nothing yet.
     Nothing,
+}
+
+/// Speech that a session will say.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct QueuedSpeech {
+    /// Counts the session's utterances from 0.
+    pub utterance_id: u64,
+    /// Utterances that are heard before it, the one being said included; 0: it is heard at once.
+    pub position: usize,
+    /// Its length, seconds, where its file tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 /// A viewer's offer.
@@ -126,6 +149,8 @@ pub struct SessionReport {
     pub audio_queue: usize,
     /// Whether something is being said.
     pub is_generating: bool,
+    /// Utterances that are not over: the one being said and those that wait.
+    pub utterances: usize,
     /// Connected viewers.
     pub viewers: usize,
     /// Frames that were late, so that the one before was shown again.

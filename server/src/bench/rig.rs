@@ -105,6 +105,11 @@ impl Rig {
         self.started_in
     }
 
+    /// A file of its media folder.
+    pub fn media(&self, name: &str) -> PathBuf {
+        self.folder.path().join("data/media").join(name)
+    }
+
     /// The server's process.
     pub fn process_id(&self) -> u32 {
         self.server.id()
@@ -145,33 +150,54 @@ impl Client {
     /// # Errors
     /// When the client is not installed, or ends without a report.
     pub fn watch(self, root: &Path, rig: &Rig, arguments: &[&str]) -> Result<Value, RigError> {
-        let scripts = root.join("server/tests/e2e");
-        let (name, program, script) = match self {
-            Self::Browser => ("the browser", PathBuf::from("node"), scripts.join("watch.mjs")),
-            Self::Aiortc => ("aiortc", root.join("target/tools/venv/bin/python"), scripts.join("watch.py")),
-        };
-        let needed = if self == Self::Browser {
-            scripts.join("node_modules/playwright-core")
-        } else {
-            program.clone()
-        };
-        if let Some(missing) = [needed, script.clone()].into_iter().find(|path| !path.exists()) {
-            return Err(RigError::Client(missing));
+        match self {
+            Self::Browser => run_script(root, "watch.mjs", rig, arguments),
+            Self::Aiortc => {
+                let python = root.join("target/tools/venv/bin/python");
+                ask("aiortc", &python, &python, &root.join(SCRIPTS).join("watch.py"), rig, arguments)
+            }
         }
-        let output = Command::new(program)
-            .arg(script)
-            .args(["--url", rig.url()])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(io("start a client"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let report = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
-        report.ok_or_else(|| {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let message =
-                said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no words").to_owned();
-            RigError::Measure { client: name, message }
-        })
     }
+}
+
+/// Where the clients' scripts lie in a checkout.
+const SCRIPTS: &str = "server/tests/e2e";
+
+/// Runs one of the browser's scripts against `rig` and returns its report.
+///
+/// # Errors
+/// When the browser's client is not installed, or the script ends without a report.
+pub fn run_script(root: &Path, script: &str, rig: &Rig, arguments: &[&str]) -> Result<Value, RigError> {
+    let scripts = root.join(SCRIPTS);
+    let needed = scripts.join("node_modules/playwright-core");
+    ask("the browser", Path::new("node"), &needed, &scripts.join(script), rig, arguments)
+}
+
+/// Runs `program script --url … arguments` and reads the JSON of its last line.
+fn ask(
+    name: &'static str,
+    program: &Path,
+    needed: &Path,
+    script: &Path,
+    rig: &Rig,
+    arguments: &[&str],
+) -> Result<Value, RigError> {
+    if let Some(missing) = [needed, script].into_iter().find(|path| !path.exists()) {
+        return Err(RigError::Client(missing.to_owned()));
+    }
+    let output = Command::new(program)
+        .arg(script)
+        .args(["--url", rig.url()])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(io("start a client"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    report.ok_or_else(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let message =
+            said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no words").to_owned();
+        RigError::Measure { client: name, message }
+    })
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lipcast_codecs::{CodecError, VideoCodec, VideoConfig, video_encoder};
-use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, builtin};
+use lipcast_engine::audio::SpeechDecoder;
 use lipcast_engine::session::live::{LiveConfig, LiveSession};
 use lipcast_engine::session::{Stage, UnitKind};
 use lipcast_engine::time::FrameRate;
@@ -17,9 +17,9 @@ pub enum SpeechStartError {
     /// The encoder.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The built-in clip.
+    /// The session took no speech.
     #[error(transparent)]
-    Speech(#[from] lipcast_engine::audio::SpeechError),
+    Speak(#[from] lipcast_engine::session::live::SpeakError),
     /// The session ended early.
     #[error("the session ended before it spoke")]
     Ended,
@@ -30,20 +30,22 @@ pub enum SpeechStartError {
 /// The session has been playing idle frames for a second, as it does with a connected viewer.
 ///
 /// # Errors
-/// When the session, the encoder or the clip cannot be opened.
-pub fn first_speech_frame(stage: Stage, fps: FrameRate) -> Result<Duration, SpeechStartError> {
+/// When the session or the encoder cannot be opened, or the session ends early.
+pub fn first_speech_frame(
+    stage: Stage,
+    speech: SpeechDecoder,
+    fps: FrameRate,
+) -> Result<Duration, SpeechStartError> {
     let (width, height) = stage.canvas.size();
     let config = LiveConfig {
         fps,
         first_viewer_wait: Duration::from_secs(5),
         render_ahead: Duration::from_millis(200),
-        speech: SpeechLimits::default(),
+        max_queued: 1,
     };
     let (session, units) = LiveSession::open("bench", stage, config)?;
     let video = VideoConfig { width, height, fps: (fps.num(), fps.den()), bitrate: 1_500_000 };
     let mut encoder = video_encoder(VideoCodec::H264, &video)?;
-    let speech =
-        SpeechDecoder::from_bytes(builtin::CLIP.to_vec(), builtin::FILE_NAME, &SpeechLimits::default())?;
     session.begin();
     let mut speech = Some(speech);
     let mut spoken_at = None;
@@ -51,7 +53,9 @@ pub fn first_speech_frame(stage: Stage, fps: FrameRate) -> Result<Duration, Spee
         encoder.encode(unit.picture.as_view(), unit.frame == 0)?;
         if unit.frame == u64::from(fps.num() / fps.den()) {
             spoken_at = Some(Instant::now());
-            speech.take().map(|speech| session.speak(speech));
+            if let Some(speech) = speech.take() {
+                session.speak(speech)?;
+            }
         }
         if unit.kind == UnitKind::Speech
             && let Some(spoken_at) = spoken_at

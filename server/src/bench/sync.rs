@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use lipcast_engine::audio::wav;
 use serde_json::Value;
 
 use super::rig::{Client, Rig, RigError};
@@ -73,17 +74,7 @@ pub fn clicks(seconds: u32) -> Vec<u8> {
         let loud = index >= RATE && place < 32;
         if loud { if place % 8 < 4 { 28_000i16 } else { -28_000 } } else { 0 }
     });
-    let data: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
-    let mut file = Vec::with_capacity(44 + data.len());
-    file.extend(b"RIFF");
-    file.extend((36 + data.len() as u32).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend(RATE.to_le_bytes());
-    file.extend((RATE * 2).to_le_bytes());
-    file.extend(b"\x02\0\x10\0data");
-    file.extend((data.len() as u32).to_le_bytes());
-    file.extend(data);
-    file
+    wav::pcm_16(RATE, 1, &samples.collect::<Vec<_>>())
 }
 
 /// Waits until the required backend serves; the server ends by itself when it cannot.

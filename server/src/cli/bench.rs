@@ -212,7 +212,8 @@ fn measure_start(config: &Config) -> Result<(), CliError> {
             .next()
             .ok_or_else(|| CliError::Unavailable("no backend can show this avatar".to_owned()))?;
         lookahead = stage.instance.lookahead_samples() as f64 / 16.0;
-        let took = start::first_speech_frame(stage, avatar.fps()).map_err(failed)?;
+        let speech = stages.builtin_speech().map_err(failed)?;
+        let took = start::first_speech_frame(stage, speech, avatar.fps()).map_err(failed)?;
         speaking.push(took.as_secs_f64() * 1000.0);
     }
     println!(

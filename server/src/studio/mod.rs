@@ -1,5 +1,6 @@
 //! The studio over the engine: avatars from the store, backends that are ready, sessions that run.
 
+mod clips;
 mod performance;
 mod stages;
 
@@ -11,13 +12,14 @@ use async_trait::async_trait;
 use lipcast_codecs::VideoCodec;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
 use lipcast_engine::avatar::{Avatar, AvatarId, Job};
-use lipcast_engine::session::live::LiveConfig;
+use lipcast_engine::session::live::{LiveConfig, SpeakError};
 use tracing::Instrument;
 
+use self::clips::Clips;
 use self::performance::{BeginError, Cast, Performance};
 use crate::app::{
-    AvatarSummary, BackendReport, OfferRequest, SessionReport, SpeechSource, StartRequest, Started, Studio,
-    StudioError,
+    AvatarSummary, BackendReport, OfferRequest, QueuedSpeech, SessionReport, SpeechSource, StartRequest,
+    Started, Studio, StudioError,
 };
 use crate::config::{CodecName, Config};
 use crate::files::OpenedMedia;
@@ -35,6 +37,7 @@ struct Inner {
     config: Arc<Config>,
     webrtc: WebrtcSettings,
     stages: Stages,
+    clips: Clips,
     current: Mutex<Option<AvatarId>>,
     sessions: Mutex<HashMap<String, Slot>>,
 }
@@ -53,8 +56,9 @@ impl EngineStudio {
     pub fn open(config: Arc<Config>) -> Result<Self, StudioOpenError> {
         let stages = Stages::open(&config)?;
         let webrtc = webrtc_settings(&config);
+        let clips = Clips::new(speech_limits(&config));
         let (current, sessions) = (Mutex::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { config, webrtc, stages, current, sessions }) })
+        Ok(Self { inner: Arc::new(Inner { config, webrtc, stages, clips, current, sessions }) })
     }
 
     /// Returns when each backend is ready, has failed or is past its deadline.
@@ -149,6 +153,32 @@ impl Studio for EngineStudio {
         Ok(started)
     }
 
+    async fn speak(&self, session: &str, speech: SpeechSource) -> Result<QueuedSpeech, StudioError> {
+        let performance = self.running(session).ok_or_else(|| unknown_session(session))?;
+        let studio = self.clone();
+        let speech = tokio::task::spawn_blocking(move || studio.open_speech(&speech)).await;
+        let speech = speech.map_err(StudioError::internal)??;
+        let speech = speech.ok_or_else(|| StudioError::Invalid("there is nothing to say".to_owned()))?;
+        let seconds = speech.info().seconds;
+        let queued = performance.live.speak(speech).map_err(|error| match error {
+            SpeakError::Full { .. } => StudioError::Conflict(error.to_string()),
+            SpeakError::Ended => unknown_session(session),
+        })?;
+        Ok(QueuedSpeech { utterance_id: queued.id.0, position: queued.ahead, seconds })
+    }
+
+    fn speech_seconds(&self, speech: &SpeechSource) -> Result<Option<f64>, StudioError> {
+        match speech {
+            SpeechSource::Nothing => Ok(Some(0.0)),
+            SpeechSource::Builtin => Ok(self.inner.stages.builtin_speech()?.info().seconds),
+            SpeechSource::File(file) => self.inner.clips.seconds(file),
+        }
+    }
+
+    fn check_speech(&self, file: &OpenedMedia) -> Result<f64, StudioError> {
+        self.inner.clips.check(file)
+    }
+
     async fn stop(&self, session: &str) -> Result<(), StudioError> {
         let performance = self.running(session).ok_or_else(|| unknown_session(session))?;
         self.remove(session, &performance);
@@ -190,13 +220,8 @@ impl EngineStudio {
     /// Reads the speech, loads the avatar and opens the session on the first backend that takes it. Blocks.
     fn open_session(&self, request: StartRequest) -> Result<(Performance, performance::Ended), StudioError> {
         let Inner { config, stages, .. } = &*self.inner;
-        let limits = speech_limits(config);
         // Opened first: what is wrong with it is the client's to know before anything is loaded.
-        let speech = match &request.speech {
-            SpeechSource::Nothing => None,
-            SpeechSource::Builtin => Some(stages.builtin_speech()?),
-            SpeechSource::File(file) => Some(open_speech(file, &limits)?),
-        };
+        let speech = self.open_speech(&request.speech)?;
         let avatar = match request.avatar {
             Some(id) => stages.avatar(&id)?,
             None => self.last_or_builtin()?,
@@ -208,7 +233,7 @@ impl EngineStudio {
                 fps,
                 first_viewer_wait: config.session.first_viewer_wait,
                 render_ahead: config.session.render_ahead,
-                speech: limits,
+                max_queued: config.session.max_queued,
             };
             let cast = Cast {
                 session: request.session.clone(),
@@ -222,7 +247,7 @@ impl EngineStudio {
             match Performance::begin(cast) {
                 Ok((performance, ended)) => {
                     if let Some(speech) = speech {
-                        performance.live.speak(speech);
+                        performance.live.speak(speech).map_err(StudioError::internal)?;
                     }
                     return Ok((performance, ended));
                 }
@@ -236,6 +261,14 @@ impl EngineStudio {
         match refused {
             Some(error) => Err(StudioError::internal(error)),
             None => Err(StudioError::internal("no backend can show this avatar")),
+        }
+    }
+
+    fn open_speech(&self, speech: &SpeechSource) -> Result<Option<SpeechDecoder>, StudioError> {
+        match speech {
+            SpeechSource::Nothing => Ok(None),
+            SpeechSource::Builtin => self.inner.stages.builtin_speech().map(Some),
+            SpeechSource::File(file) => self.inner.clips.open(file).map(Some),
         }
     }
 
@@ -313,11 +346,6 @@ impl Drop for Place {
 /// Limits of speech files, as configured.
 pub(crate) fn speech_limits(config: &Config) -> SpeechLimits {
     SpeechLimits { max_seconds: config.media.max_speech.as_secs_f64() }
-}
-
-fn open_speech(file: &OpenedMedia, limits: &SpeechLimits) -> Result<SpeechDecoder, StudioError> {
-    SpeechDecoder::open(file.path(), limits)
-        .map_err(|error| StudioError::Invalid(file.in_words_of_client(&error.to_string())))
 }
 
 fn webrtc_settings(config: &Config) -> WebrtcSettings {

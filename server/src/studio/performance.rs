@@ -154,6 +154,7 @@ impl Performance {
             video_queue: status.planned_frames,
             audio_queue: status.queued_samples,
             is_generating: status.speaking,
+            utterances: status.utterances,
             viewers: *self.stream.viewers().borrow(),
             held_frames: status.stats.held,
         }

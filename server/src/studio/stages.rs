@@ -118,7 +118,7 @@ impl Stages {
         let usable = list.into_iter().filter_map(|(id, summary)| match summary {
             Summary::Ready(avatar) => Some(AvatarSummary::of(&avatar)),
             Summary::Damaged(reason) => {
-                tracing::warn!(avatar = %id, reason, "an avatar is damaged; prepare it again");
+                tracing::warn!(avatar = %id, reason, "an avatar is damaged; its next use makes it again from its own source");
                 None
             }
         });

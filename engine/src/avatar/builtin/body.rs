@@ -88,32 +88,6 @@ fn neck(layer: &mut Layer) {
 
 fn blouse(layer: &mut Layer) {
     let area = layer.area;
-    let path = smooth_closed(&[
-        (-110.0, 222.0),
-        (-84.0, 226.0),
-        (-58.0, 248.0),
-        (-34.0, 276.0),
-        (-14.0, 296.0),
-        (0.0, 302.0),
-        (14.0, 296.0),
-        (34.0, 276.0),
-        (58.0, 248.0),
-        (84.0, 226.0),
-        (110.0, 222.0),
-        (130.0, 300.0),
-        (120.0, 420.0),
-        (0.0, 440.0),
-        (-120.0, 420.0),
-        (-130.0, 300.0),
-    ]);
-    let cloth = Plane::fill(area, &path);
-    // The neckline's shadow on the skin.
-    layer.multiply(&shifted(&path, area, 0.0, -2.5).blurred(3.5), rgb(180, 112, 92), 0.55);
-    layer.paint_with(&cloth, |x, y| {
-        let fold = 0.5 + 0.5 * (x * 0.11 + 2.2 * noise(x * 0.02, y * 0.012) + y * 0.018 * x.signum()).sin();
-        let shade = 0.16 * step(-10.0, 60.0, x) + 0.12 * fold + 0.10 * step(300.0, 390.0, y);
-        (mix_rgb(BLOUSE, rgb(178, 164, 158), shade * 1.5), 1.0)
-    });
     let hem = [
         (-84.0, 226.0),
         (-58.0, 248.0),
@@ -125,6 +99,17 @@ fn blouse(layer: &mut Layer) {
         (58.0, 248.0),
         (84.0, 226.0),
     ];
+    let below =
+        [(110.0, 222.0), (130.0, 300.0), (120.0, 420.0), (0.0, 440.0), (-120.0, 420.0), (-130.0, 300.0)];
+    let path = smooth_closed(&[&[(-110.0, 222.0)], &hem[..], &below].concat());
+    let cloth = Plane::fill(area, &path);
+    // The neckline's shadow on the skin.
+    layer.multiply(&shifted(&path, area, 0.0, -2.5).blurred(3.5), rgb(180, 112, 92), 0.55);
+    layer.paint_with(&cloth, |x, y| {
+        let fold = 0.5 + 0.5 * (x * 0.11 + 2.2 * noise(x * 0.02, y * 0.012) + y * 0.018 * x.signum()).sin();
+        let shade = 0.16 * step(-10.0, 60.0, x) + 0.12 * fold + 0.10 * step(300.0, 390.0, y);
+        (mix_rgb(BLOUSE, rgb(178, 164, 158), shade * 1.5), 1.0)
+    });
     let seam = hem.map(|(x, y)| (x, y + 5.0));
     layer.multiply(
         &Plane::stroke(area, &smooth_open(&seam), 1.0).blurred(0.6).within(&cloth),

@@ -1,5 +1,6 @@
 //! From painted layers to a picture: each layer is moved by the pose, laid over the last, and dithered to bytes.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::maths::{hash, mix, step};
@@ -136,22 +137,23 @@ impl Sprite {
         Self { spans: spans.collect(), part, layer }
     }
 
-    /// Lays the layer, moved, over `picture` (RGBA, 0..1, `width` columns).
-    pub(super) fn lay(&self, picture: &mut [[f32; 4]], width: usize, pose: &Pose) {
+    /// Puts the layer, moved, into `texels`, one row of the picture at `y` (portrait coordinates), but where
+    /// `hidden` says that nothing of it would be seen. Returns the columns that it may show.
+    fn put(&self, texels: &mut [[f32; 4]], hidden: &[bool], y: f32, pose: &Pose) -> Range<usize> {
         let area = self.layer.area;
-        for (row, pixels) in picture.chunks_exact_mut(width).enumerate() {
-            let y = row as f32 + 0.5 - ORIGIN.1;
-            let Some((left, right)) = self.extent(y) else { continue };
-            let motion = Row::new(self.part, pose, y);
-            let first = ((left + area.x as f32 + ORIGIN.0).max(0.0) as usize).min(width);
-            let last = ((right + area.x as f32 + ORIGIN.0).max(0.0) as usize).min(width);
-            for (column, pixel) in pixels[..last].iter_mut().enumerate().skip(first) {
+        let Some((left, right)) = self.extent(y) else { return 0..0 };
+        let motion = Row::new(self.part, pose, y);
+        let place = |x: f32| ((x + area.x as f32 + ORIGIN.0).max(0.0) as usize).min(texels.len());
+        let columns = place(left)..place(right);
+        for column in columns.clone() {
+            texels[column] = if hidden[column] {
+                [0.0; 4]
+            } else {
                 let (x, y) = motion.source(column as f32 + 0.5 - ORIGIN.0);
-                let Some(texel) = sample(&self.layer, x, y) else { continue };
-                let through = 1.0 - texel[3];
-                *pixel = std::array::from_fn(|k| pixel[k] * through + texel[k]);
-            }
+                sample(&self.layer, x, y).unwrap_or_default()
+            };
         }
+        columns
     }
 
     /// Which columns the row at `y` may show, picture pixels from the layer's left edge.
@@ -164,6 +166,31 @@ impl Sprite {
         let last = rows.iter().map(|span| span.1).max()?;
         let reach = REACH as f32;
         (first < last).then(|| (first as f32 / SCALE - reach, last as f32 / SCALE + reach))
+    }
+}
+
+/// Lays `sprites`, the lowest first, each moved, over the rows of `picture` (RGBA, 0..1, `width` columns) from row
+/// `top` of the whole picture on.
+pub(super) fn lay(sprites: &[&Sprite], picture: &mut [[f32; 4]], width: usize, top: usize, pose: &Pose) {
+    let mut texels = vec![vec![[0.0; 4]; width]; sprites.len()];
+    let mut columns = vec![0..0; sprites.len()];
+    let mut hidden = vec![false; width];
+    for (row, pixels) in picture.chunks_exact_mut(width).enumerate() {
+        let y = (top + row) as f32 + 0.5 - ORIGIN.1;
+        // From the top down, since nothing has to be found out about what is covered.
+        hidden.fill(false);
+        for ((sprite, texels), columns) in sprites.iter().zip(&mut texels).zip(&mut columns).rev() {
+            *columns = sprite.put(texels, &hidden, y, pose);
+            for column in columns.clone() {
+                hidden[column] |= texels[column][3] == 1.0;
+            }
+        }
+        for (texels, columns) in texels.iter().zip(&columns) {
+            for (pixel, texel) in pixels[columns.clone()].iter_mut().zip(&texels[columns.clone()]) {
+                let through = 1.0 - texel[3];
+                *pixel = std::array::from_fn(|k| pixel[k] * through + texel[k]);
+            }
+        }
     }
 }
 
@@ -192,13 +219,16 @@ fn lerp(a: &[f32; 4], b: &[f32; 4], t: f32) -> [f32; 4] {
     std::array::from_fn(|k| a[k] + (b[k] - a[k]) * t)
 }
 
-/// Bytes of a picture, with a fixed grain below one level so that gradients do not band.
-pub(super) fn develop(picture: &[[f32; 4]], rgb: &mut Vec<u8>) {
+/// Bytes of a picture from pixel `first` on, with a fixed grain below one level so that gradients do not band.
+pub(super) fn develop(picture: &[[f32; 4]], first: usize, rgb: &mut [u8]) {
     static GRAIN: LazyLock<Vec<f32>> =
         LazyLock::new(|| (0..GRAINS as i32).map(|i| 0.5 + 0.5 * hash(i, i >> 7)).collect());
-    rgb.resize(picture.len() * 3, 0);
-    for (pixels, bytes) in picture.chunks(GRAINS).zip(rgb.chunks_mut(GRAINS * 3)) {
-        for ((pixel, bytes), grain) in pixels.iter().zip(bytes.chunks_exact_mut(3)).zip(GRAIN.iter()) {
+    let at = first % GRAINS;
+    let (begun, rest) = picture.split_at((GRAINS - at).min(picture.len()));
+    let runs = std::iter::once((begun, &GRAIN[at..])).chain(rest.chunks(GRAINS).map(|run| (run, &GRAIN[..])));
+    let mut bytes = rgb.chunks_exact_mut(3);
+    for (pixels, grain) in runs {
+        for ((pixel, grain), bytes) in pixels.iter().zip(grain).zip(&mut bytes) {
             for (byte, value) in bytes.iter_mut().zip(pixel) {
                 *byte = (value * 255.0 + grain) as u8;
             }

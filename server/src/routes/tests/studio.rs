@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use lipcast_engine::avatar::{AvatarId, Job};
 
 use crate::app::{
-    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, SessionReport, SpeechSource,
-    StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionReport,
+    SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::files::OpenedMedia;
 
@@ -132,6 +132,7 @@ impl Studio for MemoryStudio {
             video_queue: 3,
             audio_queue: 1,
             is_generating: true,
+            utterances: 1,
             viewers: 0,
             held_frames: 0,
         };
@@ -139,6 +140,39 @@ impl Studio for MemoryStudio {
         state.current = Some(avatar.clone());
         state.last_speech = Some(request.speech);
         Ok(Started { avatar, backend: "demo".into(), mode: Mode::Demo, fps: 25.0 })
+    }
+
+    async fn speak(&self, session: &str, speech: SpeechSource) -> Result<QueuedSpeech, StudioError> {
+        let seconds = self.speech_seconds(&speech)?;
+        let mut state = self.state.lock().unwrap();
+        let Some(report) = state.sessions.get_mut(session) else {
+            return Err(StudioError::Unknown(format!("there is no session \"{session}\"")));
+        };
+        if report.utterances == 3 {
+            return Err(StudioError::Conflict("2 utterances wait already".into()));
+        }
+        let position = report.utterances;
+        report.utterances += 1;
+        state.last_speech = Some(speech);
+        Ok(QueuedSpeech { utterance_id: position as u64, position, seconds })
+    }
+
+    fn speech_seconds(&self, speech: &SpeechSource) -> Result<Option<f64>, StudioError> {
+        match speech {
+            SpeechSource::Nothing => Ok(Some(0.0)),
+            SpeechSource::Builtin => Ok(Some(9.5)),
+            SpeechSource::File(file) => {
+                let bytes = std::fs::read(file.path()).map_err(StudioError::internal)?;
+                match bytes.starts_with(b"RIFF") {
+                    true => Ok((bytes.len() > 4).then_some(bytes.len() as f64)),
+                    false => Err(StudioError::Invalid(format!("{} is no sound", file.name()))),
+                }
+            }
+        }
+    }
+
+    fn check_speech(&self, file: &OpenedMedia) -> Result<f64, StudioError> {
+        Ok(self.speech_seconds(&SpeechSource::File(file.clone()))?.unwrap_or(1.5))
     }
 
     async fn stop(&self, session: &str) -> Result<(), StudioError> {

@@ -86,11 +86,15 @@ async fn uploaded_speech_can_be_said() {
     let reply = server.upload("/v1/speech", "file", "../../My Voice.wav", b"RIFF1234").await;
     assert_eq!(reply.status, 201);
     let path = reply.json()["path"].as_str().unwrap().to_owned();
-    assert_eq!(reply.json()["name"], "My-Voice.wav");
+    assert_eq!((&reply.json()["name"], &reply.json()["seconds"]), (&json!("My-Voice.wav"), &json!(8.0)));
     let listed = server.get("/v1/speech").await.json();
     let paths: Vec<_> =
         listed["speech"].as_array().unwrap().iter().map(|s| s["path"].as_str().unwrap()).collect();
     assert_eq!(paths, ["eng.wav", &path, "../MuseTalk/data/audio/yongen.wav"]);
+    let lengths: Vec<_> =
+        listed["speech"].as_array().unwrap().iter().map(|s| s["seconds"].as_f64()).collect();
+    assert_eq!(lengths, [None, Some(8.0), None], "what a file does not tell is left out");
+    assert_eq!(listed["builtin"], json!({ "name": "Welcome", "seconds": 9.5 }));
     for path in paths {
         let uri =
             format!("/api/webrtc/realtime/start?session_id={}&audio_path={path}", path.replace('/', "_"));
@@ -117,6 +121,7 @@ async fn uploads_that_cannot_be_taken_are_refused() {
         400,
         "../x",
     );
+    assert_problem(&server.upload("/v1/speech", "file", "a.wav", b"no").await, 400, "a.wav is no sound");
     assert_problem(&server.post_body("/v1/speech", "RIFF").await, 400, "multipart");
     let media = server.folder.path().join("data/media/speech");
     assert!(std::fs::read_dir(media).unwrap().next().is_none(), "nothing stays of what was refused");
@@ -128,7 +133,7 @@ async fn sessions_and_backends_are_listed() {
     server.post("/api/webrtc/realtime/start?session_id=anna").await;
     assert_eq!(server.get("/v1/sessions").await.json()["sessions"][0]["session_id"], "anna");
     assert_eq!(server.get("/v1/sessions/anna").await.json()["backend"], "demo");
-    assert_problem(&server.get("/v1/sessions/otto").await, 404, "no such session");
+    assert_problem(&server.get("/v1/sessions/otto").await, 404, "no session \"otto\"");
     let stop = || server.send(request(Method::DELETE, "/v1/sessions/anna", Body::empty()));
     assert_eq!(stop().await.status, 204);
     assert_problem(&stop().await, 404, "no session \"anna\"");
@@ -137,6 +142,39 @@ async fn sessions_and_backends_are_listed() {
         backends["backends"][0],
         json!({ "name": "onnx", "state": "failed", "mode": "model", "detail": "model.onnx is missing", "required": false })
     );
+}
+
+/// `POST /v1/sessions/{session}/speech` with a JSON body.
+async fn speak(server: &Server, session: &str, body: &str) -> Reply {
+    let mut request =
+        request(Method::POST, &format!("/v1/sessions/{session}/speech"), body.to_owned().into());
+    request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    server.send(request).await
+}
+
+#[tokio::test]
+async fn speech_is_queued_on_a_running_session() {
+    let server = Server::new();
+    let eng = r#"{"path": "eng.wav", "mood": "unknown fields are ignored"}"#;
+    assert_problem(&speak(&server, "anna", eng).await, 404, "no session \"anna\"");
+    server.post("/api/webrtc/realtime/start?session_id=anna").await;
+    let builtin = speak(&server, "anna", r#"{"builtin": true}"#).await;
+    builtin.assert(202, json!({ "utterance_id": 1, "position": 1, "seconds": 9.5 }));
+    speak(&server, "anna", eng).await.assert(202, json!({ "utterance_id": 2, "position": 2 }));
+    assert_eq!(server.get("/v1/sessions/anna").await.json()["utterances"], 3);
+    assert_problem(&speak(&server, "anna", eng).await, 409, "2 utterances wait already");
+    for (body, status, part) in [
+        ("{", 400, "JSON"),
+        (r#"{"path": 1}"#, 422, "path"),
+        ("{}", 400, "builtin"),
+        (r#"{"path": "eng.wav", "builtin": true}"#, 400, "builtin"),
+        (r#"{"path": "gone.wav"}"#, 400, "gone.wav"),
+        (r#"{"path": "../../etc/passwd"}"#, 400, "outside"),
+        (r#"{"path": "."}"#, 400, "folder"),
+    ] {
+        assert_problem(&speak(&server, "anna", body).await, status, part);
+    }
+    assert_problem(&server.post_body("/v1/sessions/anna/speech", "{}").await, 415, "application/json");
 }
 
 #[tokio::test]

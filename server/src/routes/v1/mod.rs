@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::Dialect;
 use crate::app::{App, StudioError};
+use crate::files::PathError;
 
 /// Routes that answer at once.
 pub(crate) fn quick() -> Router<App> {
@@ -29,6 +30,7 @@ pub(crate) fn quick() -> Router<App> {
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::stop))
+        .route("/v1/sessions/{id}/speech", post(sessions::speak))
         .route("/v1/sessions/{id}/token", post(sessions::token))
 }
 
@@ -54,6 +56,12 @@ pub(super) enum Problem {
 impl From<StudioError> for Problem {
     fn from(error: StudioError) -> Self {
         Self::Studio(error)
+    }
+}
+
+impl From<PathError> for Problem {
+    fn from(error: PathError) -> Self {
+        Self::Status(StatusCode::BAD_REQUEST, error.to_string())
     }
 }
 

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Name, Problem};
-use crate::app::{App, Caller, SessionReport, StudioError};
+use super::{Name, Problem, speech};
+use crate::app::{App, Caller, QueuedSpeech, SessionReport, SpeechSource, StudioError};
 
 /// `GET /v1/sessions`
 pub(super) async fn list(State(app): State<App>, Extension(caller): Extension<Caller>) -> Json<Value> {
@@ -25,7 +27,40 @@ pub(super) async fn show(
 ) -> Result<Json<SessionReport>, Problem> {
     check(&caller, &id)?;
     let report = app.studio.session(&id);
-    report.map(Json).ok_or_else(|| StudioError::Unknown("there is no such session".to_owned()).into())
+    report.map(Json).ok_or_else(|| unknown(&id))
+}
+
+/// What to say: `{"path": "eng.wav"}`, a path as `GET /v1/speech` lists them, or `{"builtin": true}`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Speech {
+    path: Option<String>,
+    #[serde(default)]
+    builtin: bool,
+}
+
+/// `POST /v1/sessions/{id}/speech`: queues speech behind what the session is saying.
+pub(super) async fn speak(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Name(id): Name,
+    body: Result<Json<Speech>, JsonRejection>,
+) -> Result<(StatusCode, Json<QueuedSpeech>), Problem> {
+    check(&caller, &id)?;
+    let Json(what) = body.map_err(|error| Problem::Status(error.status(), error.body_text()))?;
+    if app.studio.session(&id).is_none() {
+        return Err(unknown(&id));
+    }
+    let speech = match (what.path, what.builtin) {
+        (Some(path), false) => SpeechSource::File(speech::resolve(&app, &path)?),
+        (None, true) => SpeechSource::Builtin,
+        _ => {
+            let detail =
+                "say what to speak: {\"path\": …} as GET /v1/speech lists it, or {\"builtin\": true}";
+            return Err(Problem::Status(StatusCode::BAD_REQUEST, detail.to_owned()));
+        }
+    };
+    let queued = app.studio.speak(&id, speech).await?;
+    Ok((StatusCode::ACCEPTED, Json(queued)))
 }
 
 /// `DELETE /v1/sessions/{id}`
@@ -59,6 +94,10 @@ pub(super) async fn token(
         "session_id": id,
         "expires_in": granted.lives.as_secs(),
     })))
+}
+
+fn unknown(session: &str) -> Problem {
+    StudioError::Unknown(format!("there is no session \"{session}\"")).into()
 }
 
 fn check(caller: &Caller, session: &str) -> Result<(), Problem> {
