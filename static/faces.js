@@ -2,6 +2,9 @@
 
 import { Choice, make } from "./choices.js";
 
+/** How a job ends that the viewer stopped: nothing to complain about. */
+const CANCELLED = new Error("cancelled");
+
 export class Faces {
   /** The chosen face: {id, image}; `null` leaves the choice to the server. */
   chosen = null;
@@ -43,19 +46,26 @@ export class Faces {
     const id = this.#freeName(file.name);
     const label = make("span", {}, "Uploading…");
     const bar = make("progress", { max: 1, "aria-label": `Making ${id}` });
-    const tile = make("div", { class: "face job", role: "status" }, label, bar);
+    const cancel = make("button", { type: "button", class: "cancel", hidden: true, "aria-label": `Stop making ${id}` }, "Cancel");
+    const tile = make("div", { class: "face job", role: "status" }, label, bar, cancel);
     this.#jobs.set(id, tile);
     this.#list.querySelector(".new").before(tile);
     tile.scrollIntoView({ block: "nearest", inline: "nearest" });
     try {
       const path = `/v1/avatars/${encodeURIComponent(id)}/source`;
       const { job } = await this.#api.upload(path, file, (share) => (bar.value = share * 0.3));
-      await this.#follow(job?.id ?? job, label, bar);
+      cancel.addEventListener("click", () => {
+        cancel.disabled = true;
+        this.#api.post(`/v1/jobs/${encodeURIComponent(job)}/cancel`).catch(() => (cancel.disabled = false));
+      });
+      cancel.hidden = false;
+      await this.#follow(job, label, bar);
       this.#forget(id);
       this.chosen = { id };
       await this.load();
     } catch (error) {
       this.#forget(id);
+      if (error === CANCELLED) return;
       // The server names the file as it keeps it, a hash in front; the viewer knows it without.
       const text = error.status === 404 ? "This server does not take new faces." : error.message;
       this.#trouble.textContent = text.replace(/\b[0-9a-f]{12}-/g, "");
@@ -69,9 +79,8 @@ export class Faces {
       bar.value = 0.3 + 0.7 * (record.progress ?? 0);
       label.textContent = record.stage ? `${record.stage[0].toUpperCase()}${record.stage.slice(1).replaceAll("_", " ")}…` : "Working…";
       if (record.state === "succeeded") return;
-      if (record.state === "failed" || record.state === "cancelled") {
-        throw new Error(record.detail ?? "No face could be made of this file.");
-      }
+      if (record.state === "cancelled") throw CANCELLED;
+      if (record.state === "failed") throw new Error(record.detail ?? "No face could be made of this file.");
       await new Promise((resolve) => setTimeout(resolve, 400));
     }
   }

@@ -10,7 +10,8 @@
 //   token     where the server asks for one: a session's own or short-lived, for a page's source can be read
 //   autoplay  begins by itself; without sound until the viewer presses the button, as browsers want it
 //
-// Methods    start(), speak(path?), stop()     all return promises; speak() without a path says the built-in clip
+// Methods    start(), speak(path?), stop()     all return promises; speak() queues behind what is being said, or
+//                                              starts with it; without a path, the built-in clip
 // Properties state, client                     as in lipcast.js
 // Events     state, queue, stats, error        as in lipcast.js, with the same `detail`
 // Parts      video, poster, button             for ::part() in the page's styles
@@ -80,8 +81,22 @@ export class LipcastAvatar extends HTMLElement {
     return this.client?.state ?? "new";
   }
 
-  /** Starts a performance in place of the one that is shown. Resolves when its first picture is there. */
-  async start() {
+  /** Starts a performance in place of the one that is shown. Resolves when it plays. */
+  start() {
+    return this.#perform(this.getAttribute("speech") ?? undefined);
+  }
+
+  /** Says `path`, or the built-in clip, behind what is being said. Starts with it when nothing is shown. */
+  speak(path) {
+    return this.client?.live ? this.client.speak({ audioPath: path }) : this.#perform(path);
+  }
+
+  /** Ends the performance. */
+  async stop() {
+    await this.client?.stop();
+  }
+
+  async #perform(audioPath) {
     await this.stop();
     const client = new LipcastClient({ api: this.#api() });
     this.client = client;
@@ -92,23 +107,11 @@ export class LipcastAvatar extends HTMLElement {
         this.dispatchEvent(new CustomEvent(name, { detail }));
       });
     }
-    const [avatarId, audioPath] = ["avatar", "speech"].map((name) => this.getAttribute(name) ?? undefined);
-    await client.start({ avatarId, audioPath });
+    await client.start({ avatarId: this.getAttribute("avatar") ?? undefined, audioPath });
     if (client !== this.client || !client.live) return;
     this.#video.srcObject = client.stream;
     await this.#play();
     this.#draw();
-  }
-
-  /** Says `path`, or the built-in clip, behind what is being said. */
-  speak(path) {
-    if (!this.client) return Promise.reject(new Error("Call start() first."));
-    return this.client.speak({ audioPath: path });
-  }
-
-  /** Ends the performance. */
-  async stop() {
-    await this.client?.stop();
   }
 
   #api() {

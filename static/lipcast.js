@@ -122,30 +122,37 @@ export class LipcastClient extends EventTarget {
     if (running) await this.#end();
   }
 
-  /** Makes a connection to the session; resolves once media can flow. */
+  /** Makes a connection to the session, in place of one that broke; resolves once media can flow. */
   async #connect() {
     const { signal } = this.#abort;
-    this.#connection?.close();
     const connection = new RTCPeerConnection({ iceServers: [] });
+    signal.addEventListener("abort", () => connection.close());
+    const tracks = [];
+    connection.addEventListener("track", ({ track }) => tracks.push(track));
+    try {
+      connection.addTransceiver("video", { direction: "recvonly" });
+      connection.addTransceiver("audio", { direction: "recvonly" });
+      const connected = this.#watch(connection);
+      // The offer below may fail first; then nobody waits for this.
+      connected.catch(() => {});
+      // The offer goes out without candidates: the server answers with all of its own.
+      await connection.setLocalDescription(await connection.createOffer());
+      const { sdp, type } = connection.localDescription;
+      const json = { session_id: this.sessionId, sdp, type };
+      const answer = await this.#api.post("/api/webrtc/offer", { json, signal });
+      await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+      await connected;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+    // Only now, so that the last picture of the one before stays until there is another.
+    const before = this.stream.getTracks();
+    for (const track of tracks) this.stream.addTrack(track);
+    for (const track of before) this.stream.removeTrack(track);
+    if (this.#video && this.#video.srcObject !== this.stream) this.#video.srcObject = this.stream;
+    this.#connection?.close();
     this.#connection = connection;
-    connection.addTransceiver("video", { direction: "recvonly" });
-    connection.addTransceiver("audio", { direction: "recvonly" });
-    connection.addEventListener("track", ({ track }) => {
-      // Of a connection that broke, the tracks have ended.
-      for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
-      this.stream.addTrack(track);
-      if (this.#video && this.#video.srcObject !== this.stream) this.#video.srcObject = this.stream;
-    });
-    const connected = this.#watch(connection);
-    // The offer below may fail first; then nobody waits for this.
-    connected.catch(() => {});
-    // The offer goes out without candidates: the server answers with all of its own.
-    await connection.setLocalDescription(await connection.createOffer());
-    const { sdp, type } = connection.localDescription;
-    const json = { session_id: this.sessionId, sdp, type };
-    const answer = await this.#api.post("/api/webrtc/offer", { json, signal });
-    await connection.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-    await connected;
     this.#statistics = new Statistics(connection);
   }
 

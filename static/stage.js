@@ -9,7 +9,7 @@ const WORDS = {
   starting: "Starting…",
   connecting: "Connecting…",
   idle: "Live",
-  speaking: "Live · speaking",
+  speaking: "Speaking",
   reconnecting: "Reconnecting…",
   stopped: "Ready",
   failed: "Not connected",
@@ -17,6 +17,9 @@ const WORDS = {
 
 const BUSY = ["checking", "preparing", "starting", "connecting", "reconnecting"];
 const LIVE = ["idle", "speaking"];
+
+/** Figures of a new connection, one a second, in which the browser still lines picture and sound up. */
+const SETTLING = 8;
 
 export class Stage {
   /** Called when the viewer wants a performance, an end, or gives a token. */
@@ -29,6 +32,7 @@ export class Stage {
   #poster = element("poster");
   #state = "new";
   #waiting = 0;
+  #samples = 0;
   #shape = [4, 5];
 
   constructor() {
@@ -123,7 +127,7 @@ export class Stage {
     const chip = element("backend");
     chip.hidden = false;
     chip.title = meaning[mode] ?? "";
-    element("backend-name").textContent = mode && mode !== name ? `${name} · ${mode}` : name;
+    element("backend-name").textContent = mode && !name.startsWith(mode) ? `${name} · ${mode}` : name;
   }
 
   stats({ fps, kbps, rtt, skew, dropped, held }) {
@@ -137,10 +141,12 @@ export class Stage {
     put("stat-kbps", number(kbps, " kbit/s"));
     put("stat-rtt", number(rtt, " ms", rtt < 10 ? 1 : 0));
     const sign = skew > 0.5 ? "+" : "";
-    // The browser takes some seconds to line the two up: only what stays noticeable is marked.
+    // Only what is noticeable is marked.
     const off = Math.abs(skew ?? Infinity);
     const verdict = off < 80 ? true : off > 200 && skew !== undefined ? false : undefined;
-    put("stat-skew", skew === undefined ? "–" : `${sign}${skew.toFixed(0)} ms`, verdict);
+    this.#samples = skew === undefined ? 0 : this.#samples + 1;
+    if (this.#samples <= SETTLING) put("stat-skew", this.#samples ? "settling" : "–");
+    else put("stat-skew", `${sign}${skew.toFixed(0)} ms`, verdict);
     put("stat-dropped", dropped === undefined ? "–" : `${dropped} / ${held ?? "–"}`);
   }
 
@@ -161,7 +167,7 @@ export class Stage {
   }
 
   #name() {
-    const more = this.#waiting && this.#state === "speaking" ? ` · ${this.#waiting} more to come` : "";
+    const more = this.#waiting && this.#state === "speaking" ? ` · ${this.#waiting} queued` : "";
     element("badge-text").textContent = WORDS[this.#state] + more;
   }
 

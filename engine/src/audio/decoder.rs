@@ -109,7 +109,9 @@ impl SpeechDecoder {
             Err(ChildRefusal::Refusal(refusal)) => Err(explain(&name, kind, refusal)),
             // Neither reader knows the file; ours has the plainer words when it knows the kind.
             Err(ChildRefusal::Child(ChildError::Failed { detail, .. })) if kind.is_empty() => {
-                Err(SpeechError::NotAudio { name, found: detail })
+                // The error names the file itself.
+                let found = detail.strip_prefix(&format!("{name}: ")).unwrap_or(&detail).to_owned();
+                Err(SpeechError::NotAudio { name, found })
             }
             Err(ChildRefusal::Child(ChildError::Failed { .. })) => Err(explain(&name, kind, refusal)),
             Err(ChildRefusal::Child(source)) => {

@@ -105,11 +105,6 @@ impl Rig {
         self.started_in
     }
 
-    /// A file of its media folder.
-    pub fn media(&self, name: &str) -> PathBuf {
-        self.folder.path().join("data/media").join(name)
-    }
-
     /// The server's process.
     pub fn process_id(&self) -> u32 {
         self.server.id()

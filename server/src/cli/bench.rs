@@ -8,6 +8,7 @@ use lipcast_engine::audio::SpeechDecoder;
 use lipcast_engine::avatar::{Avatar, AvatarId};
 use lipcast_engine::backend::PixelFormat;
 
+use super::opening::Opening;
 use super::{CliError, failed, load, progress};
 use crate::bench::lipsync::{LipSync, Phone, Recording, phones, record};
 use crate::bench::rig::{Client, Rig};
@@ -82,23 +83,14 @@ const TEXT: &str = "Peter bought a bright blue paper map, and Bobby may keep the
      My mother and papa jump up and bump the big drum, while we choose blue shoes.";
 
 fn lipsync(config: &Config, arguments: &LipsyncArguments) -> Result<(), CliError> {
-    let stages = Stages::open(config).map_err(|error| CliError::Setup(error.to_string()))?;
-    let limits = speech_limits(config);
-    let avatar = match &arguments.avatar {
-        Some(id) => stages.avatar(id).map_err(failed)?,
-        None => stages.builtin_avatar().map_err(failed)?,
-    };
-    stages.settle_backends();
-    let speech = match &arguments.audio {
-        Some(path) => SpeechDecoder::open(path, &limits).map_err(failed)?,
-        None => stages.builtin_speech().map_err(failed)?,
-    };
+    let Opening { stages, avatar, speech } =
+        Opening::of(config, arguments.avatar.as_ref(), arguments.audio.as_deref())?;
     let name = arguments.audio.as_ref().map_or("built-in clip".to_owned(), |path| path.display().to_string());
     let first = lipsync_of(&stages, &avatar, speech, None, &name)?;
 
     let folder = tempfile::tempdir().map_err(failed)?;
     let spoken = phones::speak(TEXT, &arguments.voice, &folder.path().join("phones.wav")).map_err(failed)?;
-    let speech = SpeechDecoder::open(&spoken.audio, &limits).map_err(failed)?;
+    let speech = SpeechDecoder::open(&spoken.audio, &speech_limits(config)).map_err(failed)?;
     let name = format!("flite, voice {}", arguments.voice);
     let second = lipsync_of(&stages, &avatar, speech, Some(&spoken.phones), &name)?;
     if first.controls.hold() && second.controls.hold() {
@@ -201,9 +193,7 @@ fn measure_start(config: &Config) -> Result<(), CliError> {
     }
     println!("start to listening: {} ms (aim 500)", spread(&mut listening));
 
-    let stages = Stages::open(config).map_err(|error| CliError::Setup(error.to_string()))?;
-    let avatar = stages.builtin_avatar().map_err(failed)?;
-    stages.settle_backends();
+    let Opening { stages, avatar, .. } = Opening::of(config, None, None)?;
     let mut speaking = Vec::new();
     let mut lookahead = 0.0;
     for _ in 0..5 {

@@ -5,6 +5,7 @@
 mod avatar;
 mod bench;
 mod config;
+mod opening;
 mod progress;
 mod render;
 mod serve;

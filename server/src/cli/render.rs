@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use lipcast_codecs::VideoConfig;
-use lipcast_engine::audio::SpeechDecoder;
 use lipcast_engine::avatar::AvatarId;
 use lipcast_engine::media::{AudioTrackCodec, Mp4Writer};
 use lipcast_engine::session::offline;
 
+use super::opening::Opening;
 use super::{CliError, failed, load, progress};
-use crate::studio::{Stages, speech_limits};
+use crate::studio::Stages;
 
 /// Bits per second and pixel area of a picture that is meant to be kept: more than live video gets.
 const BITS_PER_PIXEL: f64 = 0.3;
@@ -46,17 +46,8 @@ enum AudioCodec {
 
 pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
     let config = load(settings)?;
-    let stages = Stages::open(&config).map_err(|error| CliError::Setup(error.to_string()))?;
-    let limits = speech_limits(&config);
-    let mut speech = match &arguments.audio {
-        Some(path) => SpeechDecoder::open(path, &limits).map_err(failed)?,
-        None => stages.builtin_speech().map_err(failed)?,
-    };
-    let avatar = match &arguments.avatar {
-        Some(id) => stages.avatar(id).map_err(failed)?,
-        None => stages.builtin_avatar().map_err(failed)?,
-    };
-    stages.settle_backends();
+    let Opening { stages, avatar, mut speech } =
+        Opening::of(&config, arguments.avatar.as_ref(), arguments.audio.as_deref())?;
     let chosen = stages
         .stages_for(&avatar)
         .find(|(stage, _)| arguments.backend.as_deref().is_none_or(|name| stage.instance.name() == name));

@@ -327,9 +327,10 @@ fn said(error: &AvatarError) -> StudioError {
         AvatarError::Cancelled => StudioError::Cancelled,
         AvatarError::Unknown(id) => StudioError::Unknown(format!("there is no avatar \"{id}\"")),
         AvatarError::Busy(_) => StudioError::Conflict(error.to_string()),
-        AvatarError::Source { .. } | AvatarError::Media(_) | AvatarError::NoFace { .. } => {
-            StudioError::Invalid(error.to_string())
-        }
+        AvatarError::Source { .. } | AvatarError::Media(_) => StudioError::Invalid(error.to_string()),
+        AvatarError::NoFace { name, frames } => StudioError::Invalid(format!(
+            "{name}: no face found in any of {frames} frames; show one person who looks ahead"
+        )),
         AvatarError::Io { .. } if error.is_storage_full() => {
             StudioError::Busy { detail: "this server's disk is full".to_owned(), retry_after: 60 }
         }

@@ -1,15 +1,15 @@
 // Embeds <lipcast-avatar> of a running server in a page of another origin, and prints one line of JSON with what it did.
 //
-//   node element.mjs --url http://127.0.0.1:8080 --origin http://localhost:1234
+//   node element.mjs --url http://127.0.0.1:8080 --origin http://localhost:1234 --speech long.wav
 //
-// The origin is only a name: its page comes from here. It must be in the server's `cors`.
+// --speech names a recording that the server has, half a minute or more. The origin is only a name: its page comes from here. It must be in the server's `cors`.
 import { changes, options, report } from './browser.mjs';
 
-const { url, origin } = options({ url: 'http://127.0.0.1:8080', origin: 'http://localhost:1234' });
+const { url, origin, speech } = options({ url: 'http://127.0.0.1:8080', origin: 'http://localhost:1234' });
 
 const PAGE = `<!doctype html><title>Somebody's page</title>
 <script type="module" src="${url}/lipcast-avatar.js"></script>
-<lipcast-avatar avatar="linh"></lipcast-avatar>`;
+<lipcast-avatar avatar="linh" speech="${speech}"></lipcast-avatar>`;
 
 await report(async browser => {
   const page = await browser.newPage();
