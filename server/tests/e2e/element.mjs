@@ -11,6 +11,9 @@ const PAGE = `<!doctype html><title>Somebody's page</title>
 <script type="module" src="${url}/lipcast-avatar.js"></script>
 <lipcast-avatar avatar="linh" speech="${speech}"></lipcast-avatar>`;
 
+// The page above has no address that the browser could tell to be as local as the server's.
+const FLAGS = ['--disable-features=LocalNetworkAccessChecks'];
+
 await report(async browser => {
   const page = await browser.newPage();
   const complaints = [];
@@ -55,5 +58,4 @@ await report(async browser => {
   await seen('failed');
   found.failed = await button.textContent();
   return { ...found, events: await page.evaluate(() => events), complaints };
-  // This page has no address that the browser could tell to be as local as the server's.
-}, ['--disable-features=LocalNetworkAccessChecks']);
+}, FLAGS);
