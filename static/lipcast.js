@@ -44,6 +44,7 @@ export class LipcastClient extends EventTarget {
   #started = false;
   #report = null;
   #silent = 0;
+  #spoken = 0;
 
   /** @param {{api?: LipcastApi, baseUrl?: string, token?: string | null, video?: HTMLVideoElement}} [options] */
   constructor({ api, baseUrl, token, video } = {}) {
@@ -108,6 +109,7 @@ export class LipcastClient extends EventTarget {
     if (!this.live) throw new LipcastError("There is no running session to speak in.");
     const json = audioPath ? { path: audioPath } : { builtin: true };
     const queued = await this.#api.post(`${this.#path()}/speech`, { json, signal: this.#abort.signal });
+    this.#spoken++;
     if (this.live) this.#become("speaking");
     this.#wait(queued.position);
     return queued;
@@ -205,6 +207,7 @@ export class LipcastClient extends EventTarget {
   /** Asks how the session is: whether the avatar is speaking, and what waits. */
   async #follow() {
     if (!this.live) return;
+    const spoken = this.#spoken;
     try {
       this.#report = await this.#api.get(this.#path(), { signal: this.#abort.signal });
       this.#silent = 0;
@@ -214,7 +217,8 @@ export class LipcastClient extends EventTarget {
       if (error.status === 0 && ++this.#silent === SILENT_POLLS) this.#reconnect();
       return;
     }
-    if (!this.live) return;
+    // An answer that was on its way while something was queued does not know of it.
+    if (!this.live || spoken !== this.#spoken) return;
     this.#become(this.#report.is_generating ? "speaking" : "idle");
     this.#wait(this.#report.utterances - 1);
   }

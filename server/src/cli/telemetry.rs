@@ -6,9 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Libraries that tell at `INFO` what only their authors want to know.
-const QUIET_TARGETS: &[&str] =
-    &["rtc=warn", "symphonia=warn", "symphonia_format_ogg=warn", "symphonia_bundle_mp3=warn"];
+/// Libraries that tell at `INFO` what only their authors want to know; and readers of files, all of which begin with
+/// that name, to whom a client's bad file is an `ERROR`: whoever sent it is told.
+const QUIET_TARGETS: &[&str] = &["rtc=warn", "symphonia=off"];
 
 /// Begins to log as `config` says. Called once.
 pub(super) fn start(config: &LogConfig) {
