@@ -99,7 +99,7 @@ impl SpeechDecoder {
         let mut head = Vec::new();
         File::open(path).map_err(io)?.take(16).read_to_end(&mut head).map_err(io)?;
         let kind = kind(&head);
-        let refusal = match Container::open(Box::new(File::open(path).map_err(io)?), &name) {
+        let refusal = match Container::open_file(File::open(path).map_err(io)?, &name) {
             Ok((source, info)) => return Self::new(name, kind, Box::new(source), info, limits),
             Err(refusal @ (Refusal::NoAudioTrack(_) | Refusal::Unsupported(_))) => refusal,
             Err(refusal) => return Err(explain(&name, kind, refusal)),
@@ -154,7 +154,7 @@ impl SpeechDecoder {
         }
         let (to_16k, to_48k) =
             (Resampler::new(info.sample_rate, 16_000), Resampler::new(info.sample_rate, 48_000));
-        Ok(Self {
+        let mut decoder = Self {
             name,
             kind,
             info,
@@ -166,7 +166,12 @@ impl SpeechDecoder {
             waiting: SpeechChunk::default(),
             taken: 0,
             ended: false,
-        })
+        };
+        // A file without sound is told to whoever opens it, not found out when it is its turn to be spoken.
+        while decoder.taken == 0 {
+            decoder.pull()?;
+        }
+        Ok(decoder)
     }
 
     /// What the file is.
@@ -264,6 +269,10 @@ fn explain(name: &str, kind: &'static str, refusal: Refusal) -> SpeechError {
     match refusal {
         Refusal::Unsupported(detail) if !kind.is_empty() => SpeechError::Damaged { name, kind, detail },
         Refusal::Unsupported(found) => SpeechError::NotAudio { name, found },
+        Refusal::NoHeaders => {
+            let detail = "no sound was found in its first 64 MiB".to_owned();
+            SpeechError::Damaged { name, kind: if kind.is_empty() { "media" } else { kind }, detail }
+        }
         Refusal::NoAudioTrack(found) => SpeechError::NoAudioTrack { name, found },
         Refusal::Layout { sample_rate, channels } => SpeechError::Layout { name, channels, sample_rate },
         Refusal::Io(source) => SpeechError::Io { name, source },

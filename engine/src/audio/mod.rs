@@ -6,6 +6,8 @@
 mod error;
 pub use error::SpeechError;
 
+mod ration;
+
 mod source;
 
 mod child;

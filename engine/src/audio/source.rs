@@ -1,5 +1,6 @@
 //! Where mono PCM comes from: a file that `symphonia` reads here, with `opus` for the one codec that it lacks.
 
+use std::fs::File;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,6 +16,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
 use super::SpeechInfo;
+use super::ration::RationedFile;
 
 /// AAC at half rate carries its upper half as an extension (SBR), which `symphonia` does not decode.
 const SBR_CORE_RATE: u32 = 24_000;
@@ -32,6 +34,8 @@ pub(super) enum Refusal {
     Unsupported(String),
     /// No other reader would.
     NoAudioTrack(String),
+    /// No other reader may try: it would search just as long.
+    NoHeaders,
     Layout {
         sample_rate: u32,
         channels: usize,
@@ -58,8 +62,19 @@ enum Decoder {
 }
 
 impl Container {
-    /// Reads a file's headers.
-    pub(super) fn open(source: Box<dyn MediaSource>, name: &str) -> Result<(Self, SpeechInfo), Refusal> {
+    /// Reads a file's headers, as far as [`RationedFile`] lets it.
+    pub(super) fn open_file(file: File, name: &str) -> Result<(Self, SpeechInfo), Refusal> {
+        let (source, ration) = RationedFile::new(file);
+        let opened = Self::open(Box::new(source), name);
+        if ration.is_spent() {
+            return Err(Refusal::NoHeaders);
+        }
+        ration.lift();
+        opened
+    }
+
+    /// Reads the headers.
+    fn open(source: Box<dyn MediaSource>, name: &str) -> Result<(Self, SpeechInfo), Refusal> {
         let mut hint = Hint::new();
         if let Some((_, extension)) = name.rsplit_once('.') {
             hint.with_extension(&extension.to_lowercase());

@@ -145,7 +145,9 @@ impl Child {
             move || shared.guard(limits.stall)
         });
         let complaints = stderr.map(|stderr| std::thread::spawn(move || last_lines(stderr)));
-        let hidden = (file.to_string_lossy().into_owned(), file_name(file));
+        // As `input_argument` gives it to the child.
+        let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let hidden = (path.to_string_lossy().into_owned(), file_name(file));
         Ok(Self { program, limits, shared, stdout, watchdog: Some(watchdog), complaints, hidden })
     }
 

@@ -17,6 +17,8 @@ const USUAL_RATES: [(u32, u32); 9] =
     [(24_000, 1001), (24, 1), (25, 1), (30_000, 1001), (30, 1), (48, 1), (50, 1), (60_000, 1001), (60, 1)];
 /// Faster videos are thinned out to this.
 const MOST_FPS: f64 = 60.0;
+/// Slower videos, such as slide shows, are played at 25 frames a second: lips cannot speak at one.
+const LEAST_FPS: f64 = 10.0;
 /// What transparent pixels are laid on.
 const BACKDROP: u16 = 255;
 
@@ -430,7 +432,10 @@ fn range(stream: &Stream) -> ColorRange {
 /// comes within two percent, since a phone's "30" wanders.
 fn frame_rate(stream: &Stream) -> FrameRate {
     let nominal = ratio(&stream.r_frame_rate, '/');
-    let average = ratio(&stream.avg_frame_rate, '/').or(nominal).unwrap_or(25.0).clamp(1.0, MOST_FPS);
+    let average = ratio(&stream.avg_frame_rate, '/').or(nominal).unwrap_or(25.0).min(MOST_FPS);
+    if average < LEAST_FPS {
+        return FrameRate::FPS_25;
+    }
     let exact = |text: &str| {
         let (frames, seconds) = text.split_once('/')?;
         FrameRate::new(frames.parse().ok()?, seconds.parse().ok()?)

@@ -1,6 +1,7 @@
 //! All routes, and the layers around them from the outside in.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -9,6 +10,7 @@ use axum::http::{Method, Request, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::classify::ServerErrorsFailureClass;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
@@ -42,7 +44,7 @@ pub fn router(app: App) -> Router {
         .layer(cors)
         .layer(from_fn(guard::secure))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(log_failure))
         .layer(SetRequestIdLayer::new(REQUEST_ID, RandomId))
         .with_state(app)
 }
@@ -61,6 +63,18 @@ fn span<B>(request: &Request<B>) -> tracing::Span {
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or("");
     // The path only: a query may name people and files.
     tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
+}
+
+/// Refusals for want of room and clients that leave are no faults of the server; its log shall not drown in them.
+fn log_failure(failure: ServerErrorsFailureClass, took: Duration, _: &tracing::Span) {
+    let milliseconds = took.as_millis();
+    match failure {
+        ServerErrorsFailureClass::StatusCode(StatusCode::SERVICE_UNAVAILABLE) => {
+            tracing::info!(milliseconds, "refused for now");
+        }
+        ServerErrorsFailureClass::StatusCode(status) => tracing::error!(%status, milliseconds, "failed"),
+        ServerErrorsFailureClass::Error(error) => tracing::debug!(error, milliseconds, "cut off"),
+    }
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

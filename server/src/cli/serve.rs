@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use axum_server::{Handle, Server};
 use clap::Args;
 use hyper_util::rt::TokioTimer;
+use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, load, telemetry};
@@ -29,6 +30,7 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
         config.server = config.server.bound_to(bind).map_err(CliError::Setup)?;
     }
     telemetry::start(&config.log);
+    raise_descriptor_limit();
     let listener = listen(config.server.bind)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -70,14 +72,12 @@ async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
     let service = router(app).into_make_service();
     let served = match tls {
         Some(tls) => {
-            let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(failed)?.handle(handle);
-            limit_head(server.http_builder(), &config.server);
-            server.serve(service).await
+            let server = axum_server::from_tcp_rustls(listener, tls).map_err(failed)?.handle(handle);
+            limited(server, &config.server).serve(service).await
         }
         None => {
-            let mut server = axum_server::from_tcp(listener).map_err(failed)?.handle(handle);
-            limit_head(server.http_builder(), &config.server);
-            server.serve(service).await
+            let server = axum_server::from_tcp(listener).map_err(failed)?.handle(handle);
+            limited(server, &config.server).serve(service).await
         }
     };
     served.map_err(failed)?;
@@ -114,9 +114,26 @@ async fn load_tls(files: &TlsFiles) -> Result<RustlsConfig, CliError> {
     })
 }
 
-fn limit_head<E>(builder: &mut hyper_util::server::conn::auto::Builder<E>, config: &ServerConfig) {
+/// What a connection may cost that says little or nothing.
+fn limited<A>(mut server: Server<SocketAddr, A>, config: &ServerConfig) -> Server<SocketAddr, A> {
+    let builder = server.http_builder();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(100);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(32 * 1024).max_concurrent_streams(100);
+    // The times above begin with a connection's first byte; this one with the connection.
+    server.first_request_timeout(config.header_timeout).accept_error_handler(|from, error| match from {
+        // Somebody who speaks no TLS, or left: their business.
+        Some(from) => tracing::debug!(%from, %error, "a connection came to nothing"),
+        None => tracing::warn!(%error, "a connection could not be accepted"),
+    })
+}
+
+/// A server with many viewers has more sockets than a shell's usual 1024 files; the hard limit is the system's word.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit on open files stays");
+    }
 }
 
 fn announce(address: SocketAddr, tls: bool) {

@@ -74,6 +74,7 @@ pub struct LiveStream {
     /// `None` once the session has ended.
     frames: Mutex<Option<broadcast::Sender<Arc<EncodedFrame>>>>,
     viewers: watch::Sender<usize>,
+    over: watch::Sender<bool>,
     on_first_viewer: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -136,6 +137,7 @@ impl LiveStream {
             subscriptions: AtomicU64::new(0),
             frames: Mutex::new(Some(broadcast::Sender::new(BACKLOG))),
             viewers: watch::Sender::new(0),
+            over: watch::Sender::new(false),
             on_first_viewer: Mutex::new(Some(Box::new(on_first_viewer))),
         });
         let shared = Arc::clone(&stream);
@@ -179,6 +181,12 @@ impl LiveStream {
     /// Whether the session has ended.
     pub fn has_ended(&self) -> bool {
         self.sender().is_none()
+    }
+
+    /// Returns when the session has ended.
+    pub async fn ended(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
     /// Asks for a key frame: at once, or 300 ms after the last one.
@@ -242,6 +250,7 @@ struct EndOnDrop<'a>(&'a LiveStream);
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.frames.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.over.send_replace(true);
     }
 }
 

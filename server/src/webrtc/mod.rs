@@ -31,6 +31,8 @@ pub use viewer::{Viewer, connect};
 /// Log targets of the library below that speak at `WARN` about what is no trouble, and the level to hold them
 /// at; a filter directive each, in the syntax of `tracing-subscriber`.
 pub const QUIET_TARGETS: &[&str] = &[
+    // A line for each datagram that is no media, whoever sent it.
+    "rtc::peer_connection::handler=error",
     "rtc_dtls=error",
     "rtc_ice=error",
     "rtc_mdns=error",

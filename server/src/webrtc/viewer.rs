@@ -105,8 +105,12 @@ async fn send_when_connected(
 ) -> &'static str {
     let mut states = peer.state();
     let connected = states.wait_for(|state| *state == PeerState::Connected);
-    if tokio::time::timeout(patience, connected).await.is_err() {
-        return "it never connected";
+    tokio::select! {
+        waited = tokio::time::timeout(patience, connected) => if waited.is_err() {
+            return "it never connected";
+        },
+        // Its sockets must not outlive the session that they were opened for.
+        () = stream.ended() => return "the session ended before it connected",
     }
     let Some(mut frames) = stream.subscribe(video) else { return "the session had ended" };
     tracing::info!(?video, "viewer connected");

@@ -51,6 +51,10 @@ async fn in_time<T>(
 impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         let status = match &error {
+            UploadError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                let detail = "this server's disk is full".to_owned();
+                return Self::Studio(StudioError::Busy { detail, retry_after: 60 });
+            }
             UploadError::Disk(_) => return Self::Studio(StudioError::internal(error)),
             UploadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             UploadError::Interrupted(_) => StatusCode::REQUEST_TIMEOUT,
