@@ -1,12 +1,13 @@
 //! A performance against a backend that answers what the test says, when the test says: late, repeated, lost.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use lipcast_codecs::{I420, I420Ref};
+use lipcast_codecs::I420;
 use lipcast_engine::audio::{SpeechChunk, SpeechDecoder, SpeechLimits};
 use lipcast_engine::avatar::Job;
 use lipcast_engine::backend::{
@@ -22,9 +23,9 @@ use lipcast_engine::time::FrameRate;
 const SIDE: usize = 32;
 const FRAMES: usize = 20;
 
-/// Frame i is as bright as 16 + i, and is played in order.
+/// Frame i is as bright as 16 + i, and is played in order. It breaks when the test says so.
 #[derive(Default)]
-struct Steps(Vec<I420>, Mutex<Vec<usize>>);
+struct Steps(Vec<I420>, AtomicBool);
 
 impl Canvas for Steps {
     fn size(&self) -> (usize, usize) {
@@ -43,12 +44,12 @@ impl Canvas for Steps {
         FRAMES
     }
 
-    fn frame(&self, index: usize) -> I420Ref<'_> {
-        self.0[index].as_view()
-    }
-
-    fn release_behind(&self, index: usize) {
-        self.1.lock().unwrap().push(index);
+    fn read(&self, index: usize, picture: &mut I420) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        picture.copy_from(self.0[index].as_view());
+        Ok(())
     }
 }
 
@@ -191,7 +192,7 @@ fn stage(script: &Scripted, avatar: Masks) -> (Stage, Arc<Steps>) {
         frame.planes_mut().0.fill(16 + index as u8);
         frame
     });
-    let canvas = Arc::new(Steps(frames.collect(), Mutex::default()));
+    let canvas = Arc::new(Steps(frames.collect(), AtomicBool::default()));
     let instance = Arc::new(script.clone());
     (Stage { canvas: canvas.clone(), instance, avatar: Arc::new(avatar) }, canvas)
 }
@@ -367,14 +368,31 @@ fn a_rendering_ends_when_its_backend_is_gone() {
 }
 
 #[test]
-fn frames_behind_the_playhead_are_given_back() {
+fn frames_that_cannot_be_read_leave_the_last_picture_and_the_sound() {
+    let script = Scripted::default();
+    let (mut performance, canvas) = speaking(&script);
+    (0..4).for_each(|_| performance.plan(None));
+    script.answer(patch(0, 100));
+    let good = next(&mut performance);
+    canvas.1.store(true, Ordering::Relaxed);
+    script.answer(patch(1, 200));
+    let bad = next(&mut performance);
+    assert_eq!((luma(&bad, 0), bad.kind), (luma(&good, 0), UnitKind::Held));
+    assert!(bad.pcm_48k.iter().all(|sample| *sample == 0.5), "its sound is untouched");
+    script.answer(Outcome::AvatarFrame);
+    assert_eq!(luma(&next(&mut performance), 0), luma(&good, 0));
+    canvas.1.store(false, Ordering::Relaxed);
+    script.answer(patch(3, 150));
+    let again = next(&mut performance);
+    assert_eq!((luma(&again, 3), again.kind), (150, UnitKind::Speech));
+}
+
+#[test]
+fn a_canvas_that_never_could_be_read_is_black() {
     let script = Scripted::default();
     let (stage, canvas) = stage(&script, Masks(FRAMES as u32, Idle::Host));
+    canvas.1.store(true, Ordering::Relaxed);
     let mut performance = Performance::open(stage, FrameRate::FPS_25).unwrap();
-    for _ in 0..FRAMES {
-        performance.plan(None);
-        next(&mut performance);
-    }
-    let released = canvas.1.lock().unwrap().clone();
-    assert_eq!(released, (0..FRAMES - 8).collect::<Vec<_>>());
+    performance.plan(None);
+    assert_eq!(next(&mut performance).picture.as_view().y[0], 16);
 }

@@ -1,14 +1,14 @@
-//! One avatar, loaded: frames mapped, faces in memory.
+//! One avatar, loaded: frames in an open file, faces in memory.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use lipcast_codecs::{I420, I420Ref};
+use lipcast_codecs::I420;
 
 use super::disk::Disk;
 use super::manifest::{FACES, FRAMES, MANIFEST, Manifest, POSTER};
-use super::mapped::MappedFile;
 use super::{AvatarError, AvatarId, Report, faces_file};
 use crate::face::FrameFace;
 use crate::time::FrameRate;
@@ -18,7 +18,7 @@ pub struct Avatar {
     pub(super) manifest: Manifest,
     pub(super) folder: PathBuf,
     pub(super) disk: Disk,
-    frames: MappedFile,
+    frames: File,
     faces: Vec<Option<FrameFace>>,
 }
 
@@ -58,14 +58,20 @@ impl Avatar {
         self.manifest.loop_mode.index(k, self.manifest.frame_count)
     }
 
-    /// One stored frame: BT.601, limited range, straight from the mapped file.
+    /// Reads one stored frame into `picture`, which has the avatar's size: BT.601, limited range.
     ///
-    /// # Panics
-    /// When `index` is not below [`Avatar::frame_count`]; indices come from [`Avatar::playback_index`].
-    pub fn frame(&self, index: usize) -> I420Ref<'_> {
-        let (width, height) = self.size();
-        let length = I420::byte_len(width, height);
-        I420Ref::packed(width, height, &self.frames.bytes()[index * length..(index + 1) * length])
+    /// Read, not mapped: of a mapped file that somebody cuts short, or a disk that fails, one learns by a signal that
+    /// ends the process. The bytes come from the page cache, and are copied once either way.
+    ///
+    /// # Errors
+    /// When `index` is not below [`Avatar::frame_count`], the disk fails, or the file is shorter than it was written.
+    pub fn read_frame(&self, index: usize, picture: &mut I420) -> io::Result<()> {
+        let length = picture.data().len();
+        if index >= self.frame_count() || (picture.width(), picture.height()) != self.size() {
+            let text = format!("no frame {index} of {}x{}", picture.width(), picture.height());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.frames.read_exact_at(picture.data_mut(), (index * length) as u64)
     }
 
     /// The face of a stored frame; `None` where nobody was seen and no neighbour could lend a face.
@@ -76,14 +82,6 @@ impl Avatar {
     /// The faces of all stored frames.
     pub fn faces(&self) -> &[Option<FrameFace>] {
         &self.faces
-    }
-
-    /// Gives the memory of a frame that was played back to the system.
-    /// It stays in the page cache as long as there is room, so that showing it again costs no reading.
-    pub fn release_behind(&self, index: usize) {
-        let (width, height) = self.size();
-        let length = I420::byte_len(width, height);
-        self.frames.release(index * length..(index + 1) * length);
     }
 
     /// The poster, a JPEG.
@@ -145,7 +143,7 @@ impl Avatar {
         }
         let faces =
             faces_file::decode(&faces, manifest.frame_count).map_err(|reason| damaged(FACES, reason))?;
-        let frames = MappedFile::open(&folder.join(FRAMES), manifest.frames_bytes())
+        let frames = open_frames(&folder.join(FRAMES), manifest.frames_bytes())
             .map_err(|error| damaged(FRAMES, error.to_string()))?;
         Ok(Self { manifest, folder: folder.to_owned(), disk, frames, faces })
     }
@@ -157,6 +155,18 @@ impl std::fmt::Debug for Avatar {
             .field("id", self.id())
             .field("frames", &self.frame_count())
             .finish_non_exhaustive()
+    }
+}
+
+/// The frames of an avatar; a replaced or deleted file stays readable through it.
+fn open_frames(path: &Path, expected: u64) -> io::Result<File> {
+    let file = File::open(path)?;
+    match file.metadata()?.len() {
+        found if found == expected => Ok(file),
+        found => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{found} bytes where {expected} were written"),
+        )),
     }
 }
 

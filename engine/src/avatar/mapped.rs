@@ -1,18 +1,16 @@
 //! Read-only mapped files: the one place of the engine's avatars that needs `unsafe`.
 //!
+//! Blobs only: they are large, read once while a backend loads them, and checked against their hash just before.
+//!
 //! Files of a store are never written in place: they are replaced by a rename, and deleted by an unlink,
 //! and both leave an existing mapping whole.
 #![allow(unsafe_code, reason = "mapping a file is unsafe because another process may truncate it")]
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
-use memmap2::{Mmap, UncheckedAdvice};
-
-/// A multiple of every page size that Linux is built with on today's processors.
-const PAGE: usize = 64 << 10;
+use memmap2::Mmap;
 
 /// A whole file, mapped for reading. Its pages belong to the page cache and are not anonymous memory.
 #[derive(Debug)]
@@ -41,20 +39,5 @@ impl MappedFile {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         self.map.as_deref().unwrap_or_default()
-    }
-
-    /// Gives the pages that lie wholly inside `range` back to the system; reading brings them in again.
-    pub(crate) fn release(&self, range: Range<usize>) {
-        let Some(map) = &self.map else { return };
-        let (start, end) = (range.start.next_multiple_of(PAGE), range.end.min(map.len()) / PAGE * PAGE);
-        if start < end {
-            // SAFETY: the mapping is shared, read-only and backed by a file, so that DONTNEED loses nothing:
-            // the next read faults the same bytes in; the range was clamped to the mapping just above.
-            let advised =
-                unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
-            if let Err(error) = advised {
-                tracing::debug!(%error, "pages were not given back");
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lipcast_codecs::{I420, I420Ref, SizeError};
+use lipcast_codecs::{I420, SizeError};
 
 /// Reuses pictures of one size, so that a frame allocates nothing once the pipeline is full.
 #[derive(Debug)]
@@ -25,22 +25,22 @@ impl PicturePool {
         Ok(Self { width, height, pictures: Vec::new() })
     }
 
-    /// A picture that starts as a copy of `source`, changed by `draw`.
+    /// A black picture of the pool's size, not of the pool.
+    pub fn black(&self) -> Arc<I420> {
+        Arc::new(I420::black(self.width, self.height).expect("checked by `new`"))
+    }
+
+    /// A picture as `draw` makes it, all of it: what it finds in there is some older picture.
     ///
-    /// # Panics
-    /// When `source` has another size: a session's canvas is fixed when it opens.
-    pub fn compose<E>(
-        &mut self,
-        source: I420Ref<'_>,
-        draw: impl FnOnce(&mut I420) -> Result<(), E>,
-    ) -> Result<Arc<I420>, E> {
+    /// # Errors
+    /// Those of `draw`.
+    pub fn compose<E>(&mut self, draw: impl FnOnce(&mut I420) -> Result<(), E>) -> Result<Arc<I420>, E> {
         let free = self.pictures.iter_mut().position(|picture| Arc::get_mut(picture).is_some());
         let mut picture = match free {
             Some(index) => self.pictures.swap_remove(index),
-            None => Arc::new(I420::black(self.width, self.height).expect("checked by `new`")),
+            None => self.black(),
         };
         let target = Arc::get_mut(&mut picture).expect("nobody else holds a free picture");
-        target.copy_from(source);
         let drawn = draw(target);
         if self.pictures.len() < Self::KEPT {
             self.pictures.push(picture.clone());
@@ -57,10 +57,9 @@ mod tests {
 
     #[test]
     fn a_dropped_picture_is_used_again_and_a_held_one_is_not() {
-        let source = I420::black(4, 4).unwrap();
         let mut pool = PicturePool::new(4, 4).unwrap();
         let mut draw = |luma: u8| {
-            pool.compose(source.as_view(), |picture| {
+            pool.compose(|picture| {
                 picture.data_mut()[0] = luma;
                 Ok::<(), Infallible>(())
             })

@@ -4,6 +4,7 @@
 //! knows what a frame is made of, so both give the same pictures.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -94,16 +95,14 @@ pub struct Performance {
     touched: bool,
     /// Why the backend draws no more for this session.
     gone: Option<String>,
-    /// Frames shown most recently, whose memory is still in use.
-    shown: VecDeque<usize>,
+    /// The avatar's frames could not be read the last time; said once.
+    unreadable: bool,
     stats: PerformanceStats,
 }
 
 impl Performance {
     /// A backend that leaves so much speech unanswered, in seconds, hangs.
     const PATIENCE_SECONDS: u64 = 10;
-    /// Frames that encoders may still be reading: those on their way, and some for the moment they take.
-    const IN_USE: usize = 8;
 
     /// Opens a session on `stage`.
     ///
@@ -140,7 +139,7 @@ impl Performance {
             unanswered_limit: fps.frames_covering(Self::PATIENCE_SECONDS, 1),
             touched: false,
             gone: None,
-            shown: VecDeque::with_capacity(Self::IN_USE),
+            unreadable: false,
             stats: PerformanceStats::default(),
         })
     }
@@ -302,7 +301,6 @@ impl Performance {
             UnitKind::Held => self.stats.held += 1,
         }
         self.last = Some(picture.clone());
-        self.release_behind(index);
         Some(Unit { frame, avatar_frame: index, picture, pcm_48k, kind })
     }
 
@@ -311,11 +309,31 @@ impl Performance {
         if self.stage.avatar.info().frame_count == 0 { 0 } else { index as u32 }
     }
 
-    fn own(&self, index: usize) -> Picture {
-        Picture::Avatar { canvas: self.stage.canvas.clone(), index }
+    /// The avatar's own frame; where it cannot be read, the last picture.
+    fn own(&mut self, index: usize) -> Picture {
+        let canvas = &self.stage.canvas;
+        match self.pool.compose(|picture| canvas.read(index, picture)) {
+            Ok(picture) => {
+                self.unreadable = false;
+                Picture(picture)
+            }
+            Err(error) => self.without_canvas(index, &error),
+        }
     }
 
-    fn held(&self, index: usize) -> Picture {
+    /// Audio goes on whatever becomes of the pictures.
+    fn without_canvas(&mut self, index: usize, error: &io::Error) -> Picture {
+        if !std::mem::replace(&mut self.unreadable, true) {
+            tracing::error!(index, %error, "the avatar's frames cannot be read; the last picture stays");
+        }
+        match &self.last {
+            Some(last) => last.clone(),
+            // Nothing was shown yet.
+            None => Picture(self.pool.black()),
+        }
+    }
+
+    fn held(&mut self, index: usize) -> Picture {
         match &self.last {
             Some(last) if self.gone.is_none() => last.clone(),
             _ => self.own(index),
@@ -347,23 +365,13 @@ impl Performance {
 
     fn lay(&mut self, drawn: &Drawn, over: usize, opacity: u8) -> Result<Picture, String> {
         let mask = self.stage.avatar.mask(drawn.mask_of);
-        let source = self.stage.canvas.frame(over);
-        let composer = &mut self.composer;
-        let composed =
-            self.pool.compose(source, |picture| composer.lay(picture, &drawn.patch, mask.as_ref(), opacity));
-        composed.map(Picture::Composed).map_err(|error| error.to_string())
-    }
-
-    /// Gives back the memory of what was shown a while ago, unless the avatar's play has come back to it.
-    fn release_behind(&mut self, index: usize) {
-        if self.shown.len() == Self::IN_USE
-            && let Some(behind) = self.shown.pop_front()
-            && behind != index
-            && !self.shown.contains(&behind)
-        {
-            self.stage.canvas.release_behind(behind);
-        }
-        self.shown.push_back(index);
+        let (canvas, composer) = (&self.stage.canvas, &mut self.composer);
+        let composed = self.pool.compose(|picture| {
+            canvas.read(over, picture).map_err(|error| format!("the avatar's frame {over}: {error}"))?;
+            let laid = composer.lay(picture, &drawn.patch, mask.as_ref(), opacity);
+            laid.map_err(|error| error.to_string())
+        });
+        composed.map(Picture)
     }
 
     fn lose(&mut self, reason: String) {

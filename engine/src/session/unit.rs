@@ -1,5 +1,6 @@
 //! The media unit: one video frame and exactly the audio that belongs to it.
 
+use std::io;
 use std::sync::Arc;
 
 use lipcast_codecs::{I420, I420Ref};
@@ -17,12 +18,12 @@ pub trait Canvas: Send + Sync {
     fn playback_index(&self, counter: u64) -> usize;
     /// Distinct frames, at least 1.
     fn frame_count(&self) -> usize;
-    /// Distinct frame `index`, below [`frame_count`](Self::frame_count).
-    fn frame(&self, index: usize) -> I420Ref<'_>;
-    /// Frame `index` was shown a while ago: its memory may go.
-    fn release_behind(&self, index: usize) {
-        let _ = index;
-    }
+    /// Puts distinct frame `index`, below [`frame_count`](Self::frame_count), into `picture`, which has the canvas's
+    /// size.
+    ///
+    /// # Errors
+    /// When the disk fails, or somebody damaged the file; `picture` then holds anything.
+    fn read(&self, index: usize, picture: &mut I420) -> io::Result<()>;
 }
 
 impl Canvas for Avatar {
@@ -42,45 +43,25 @@ impl Canvas for Avatar {
         Avatar::frame_count(self)
     }
 
-    fn frame(&self, index: usize) -> I420Ref<'_> {
-        Avatar::frame(self, index)
-    }
-
-    fn release_behind(&self, index: usize) {
-        Avatar::release_behind(self, index);
+    fn read(&self, index: usize, picture: &mut I420) -> io::Result<()> {
+        self.read_frame(index, picture)
     }
 }
 
 /// A picture on its way to the encoder; cheap to clone.
 #[derive(Clone)]
-pub enum Picture {
-    /// The avatar's own frame, read in place.
-    Avatar {
-        /// Whose frames.
-        canvas: Arc<dyn Canvas>,
-        /// Which distinct frame.
-        index: usize,
-    },
-    /// A frame with a patch laid over it.
-    Composed(Arc<I420>),
-}
+pub struct Picture(pub(super) Arc<I420>);
 
 impl Picture {
     /// The planes, BT.601 limited.
     pub fn as_view(&self) -> I420Ref<'_> {
-        match self {
-            Self::Avatar { canvas, index } => canvas.frame(*index),
-            Self::Composed(picture) => picture.as_view(),
-        }
+        self.0.as_view()
     }
 }
 
 impl std::fmt::Debug for Picture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Avatar { index, .. } => write!(f, "Avatar({index})"),
-            Self::Composed(picture) => write!(f, "Composed({}x{})", picture.width(), picture.height()),
-        }
+        write!(f, "Picture({}x{})", self.0.width(), self.0.height())
     }
 }
 

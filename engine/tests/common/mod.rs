@@ -36,8 +36,9 @@ impl Canvas for GreyCanvas {
         FRAMES
     }
 
-    fn frame(&self, index: usize) -> I420Ref<'_> {
-        self.0[index].as_view()
+    fn read(&self, index: usize, picture: &mut I420) -> std::io::Result<()> {
+        picture.copy_from(self.0[index].as_view());
+        Ok(())
     }
 }
 

@@ -40,7 +40,11 @@ pub fn per_frame_ms(
     let mut composer = Composer::default();
     let mut compose = |number: u32| {
         let source = canvas[number as usize % canvas.len()].as_view();
-        pool.compose(source, |picture| composer.lay(picture, &patch, Some(&mask), 255)).map(drop)
+        let compose = |picture: &mut I420| {
+            picture.copy_from(source);
+            composer.lay(picture, &patch, Some(&mask), 255)
+        };
+        pool.compose(compose).map(drop)
     };
     (0..100).try_for_each(&mut compose)?;
     let begun = thread_ms();

@@ -87,7 +87,7 @@ fn pixels(avatar: &Avatar) -> Vec<u8> {
     let mut all = Vec::new();
     for index in 0..avatar.frame_count() {
         let mut picture = I420::black(width, height).unwrap();
-        picture.copy_from(avatar.frame(index));
+        avatar.read_frame(index, &mut picture).unwrap();
         all.extend_from_slice(picture.data());
     }
     all
@@ -152,8 +152,6 @@ fn a_portrait_survives_a_restart() {
     assert_eq!(loaded.faces(), avatar.faces());
     assert!(pixels(&loaded) == pixels(&avatar));
     assert!(Arc::ptr_eq(&loaded, &reopened.avatar(&id("anna")).unwrap()), "loaded once");
-    loaded.release_behind(2);
-    assert!(pixels(&loaded) == pixels(&avatar), "pages that were given back come again");
     reopened.verify(&id("anna")).unwrap();
 }
 

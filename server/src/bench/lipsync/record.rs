@@ -1,5 +1,6 @@
 //! From a stage and speech to measurements: every output picture against the avatar's own.
 
+use lipcast_codecs::I420;
 use lipcast_engine::audio::SpeechDecoder;
 use lipcast_engine::avatar::Avatar;
 use lipcast_engine::media::i420_to_rgb;
@@ -39,10 +40,13 @@ pub fn record(
 ) -> Result<Recorded, RenderError<NoMouth>> {
     let (width, height) = avatar.size();
     let (mut shown, mut rest) = (Vec::new(), Vec::new());
+    // An avatar's sides are even.
+    let mut own = I420::black(width, height).expect("the size of an avatar");
     let mut recorded = Recorded { mouth: Vec::new(), pcm: Vec::new(), fps: avatar.fps().as_f64() };
     offline::render(stage, avatar.fps(), speech, |unit: Unit| {
         i420_to_rgb(unit.picture.as_view(), &mut shown);
-        i420_to_rgb(avatar.frame(unit.avatar_frame), &mut rest);
+        avatar.read_frame(unit.avatar_frame, &mut own).map_err(|_| NoMouth { frame: unit.frame })?;
+        i420_to_rgb(own.as_view(), &mut rest);
         let canvas = |rgb| Canvas { width, height, rgb };
         let face = avatar.face(unit.avatar_frame).ok_or(NoMouth { frame: unit.frame })?;
         let mouth =
