@@ -1,5 +1,7 @@
 //! Sources that are not what they should be.
 
+use lipcast_codecs::I420;
+
 use super::*;
 
 fn refusal(source: &Path, options: &PrepareOptions) -> String {
@@ -56,7 +58,9 @@ fn a_photo_is_scaled_down_until_it_can_be_encoded_and_the_report_says_so() {
     assert_eq!(avatar.size(), (1080, 1440));
     let config = lipcast_codecs::VideoConfig { width: 1080, height: 1440, fps: (25, 1), bitrate: 2_000_000 };
     let mut encoder = lipcast_codecs::video_encoder(lipcast_codecs::VideoCodec::H264, &config).unwrap();
-    assert!(encoder.encode(avatar.frame(0), true).unwrap().key);
+    let mut first = I420::black(1080, 1440).unwrap();
+    avatar.read_frame(0, &mut first).unwrap();
+    assert!(encoder.encode(first.as_view(), true).unwrap().key);
     assert_eq!(
         avatar.report().notes,
         ["The source has 3024x4032 pixels; it was scaled down to 1080x1440, which can be encoded live."]
