@@ -112,26 +112,67 @@ fn a_required_backend_that_is_missing_ends_the_server() {
     assert!(text.contains("required backend x did not come up"), "{text}");
 }
 
-#[test]
-fn a_certificate_makes_it_https() {
-    let folder = tempfile::tempdir().unwrap();
+/// Writes settings with a certificate for `localhost`.
+fn certificate(folder: &Path) -> rcgen::CertifiedKey<rcgen::KeyPair> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
-    fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     let settings = "[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
-    fs::write(folder.path().join("config.toml"), settings).unwrap();
-    let served = Served::start(folder.path());
+    fs::write(folder.join("config.toml"), settings).unwrap();
+    made
+}
 
+fn trusting(certificate: &rustls::pki_types::CertificateDer<'static>) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider)
+    roots.add(certificate.clone()).unwrap();
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = "localhost".try_into().unwrap();
-    let connection = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+        .with_no_client_auth()
+}
+
+/// Over TLS browsers speak HTTP/2, where the host is no header.
+#[tokio::test]
+async fn a_page_may_post_over_http2() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = certificate(folder.path());
+    let served = Served::start(folder.path());
+    let mut client = trusting(made.cert.der());
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tokio::net::TcpStream::connect(served.address).await.unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(client))
+        .connect("localhost".try_into().unwrap(), stream)
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let port = served.address.port();
+    for (host, origin, status) in [
+        ("localhost", format!("https://localhost:{port}"), 400),
+        ("localhost", "https://evil.example".to_owned(), 403),
+        ("evil.example", format!("https://evil.example:{port}"), 403),
+    ] {
+        let request = axum::http::Request::post(format!(
+            "https://{host}:{port}/api/webrtc/realtime/stop?session_id=nobody"
+        ));
+        let request = request.header("origin", &origin).body(()).unwrap();
+        let (response, _) = requests.send_request(request, true).unwrap();
+        assert_eq!(response.await.unwrap().status(), status, "{host} from {origin}");
+    }
+    drop(requests);
+    assert_eq!(served.end(Signal::TERM).code(), Some(0));
+}
+
+#[test]
+fn a_certificate_makes_it_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = certificate(folder.path());
+    let served = Served::start(folder.path());
+
+    let client = Arc::new(trusting(made.cert.der()));
+    let connection = rustls::ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
     let mut stream = rustls::StreamOwned::new(connection, TcpStream::connect(served.address).unwrap());
     write!(stream, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut reply = Vec::new();

@@ -5,22 +5,22 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::{App, Caller};
 use crate::config::ServerConfig;
-use crate::routes::Dialect;
+use crate::routes::{Dialect, page};
 
 /// Refuses callers without a token and pages that are not ours; tells the routes who calls.
 pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let dialect = Dialect::of(path);
-    if let Err(reason) = check_page(&app.config.server, request.method(), request.headers()) {
+    if let Err(reason) = check_page(&app.config.server, &request) {
         return dialect.error(StatusCode::FORBIDDEN, reason);
     }
-    if is_public(path) {
+    if is_public(request.method(), path) {
         return next.run(request).await;
     }
     match app.access.caller(request.headers(), Instant::now()) {
@@ -71,26 +71,31 @@ pub(super) async fn secure(request: Request, next: Next) -> Response {
     response
 }
 
-/// The page and whether the server lives are for everybody; they hold no secrets.
-fn is_public(path: &str) -> bool {
-    Dialect::of(path) == Dialect::Plain || path == "/api/health"
+/// The page, and whether the server lives, are for everybody: they hold no secrets. Everything else needs a caller,
+/// what is not there included, so that a route of tomorrow is closed until it is listed here.
+fn is_public(method: &Method, path: &str) -> bool {
+    let reads = method == Method::GET || method == Method::HEAD;
+    reads && (["/health", "/api/health", "/ready"].contains(&path) || page::is_part(path))
 }
 
-/// What a session's own token is good for; the routes check that it is that session.
+/// What a session's own token is good for: all that `lipcast.js` asks for to show that session. The routes check
+/// that it is that session; the status of the models is the same for everybody.
 fn is_for_sessions(path: &str) -> bool {
-    ["/api/webrtc/offer", "/api/webrtc/realtime/", "/api/webrtc/status/", "/v1/sessions/"]
-        .iter()
-        .any(|prefix| path.starts_with(prefix))
+    ["/api/webrtc/musetalk/status", "/api/webrtc/offer"].contains(&path)
+        || ["/api/webrtc/realtime/", "/api/webrtc/status/", "/v1/sessions/"]
+            .iter()
+            .any(|prefix| path.starts_with(prefix))
 }
 
 /// Keeps other sites' pages out, which a browser on this machine would otherwise let call a loopback server.
-fn check_page(config: &ServerConfig, method: &Method, headers: &HeaderMap) -> Result<(), &'static str> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+fn check_page<B>(config: &ServerConfig, request: &axum::http::Request<B>) -> Result<(), &'static str> {
+    let headers = request.headers();
+    let host = host(request.uri(), headers);
     let private = config.tokens.is_empty() && !config.open;
     if private && !host.is_none_or(is_loopback) {
         return Err("this server answers to its loopback names only (set server.open or server.tokens)");
     }
-    if method.is_safe() {
+    if request.method().is_safe() {
         return Ok(());
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -100,6 +105,14 @@ fn check_page(config: &ServerConfig, method: &Method, headers: &HeaderMap) -> Re
         return Ok(());
     }
     Err("pages of this origin may not call this server (see server.cors)")
+}
+
+/// Whom the client meant to call. HTTP/2 says it in the request's own address and HTTP/1.1 in `Host`; where both do,
+/// the address counts (RFC 9112, section 3.2.2). `None` only from clients older than both, which no browser is.
+fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
+    let named = uri.authority().map(axum::http::uri::Authority::as_str);
+    // A name with other characters than ASCII is nobody's.
+    named.or_else(|| Some(headers.get(header::HOST)?.to_str().unwrap_or("")))
 }
 
 /// Whether `host` (with or without port) names this machine to itself. Defeats DNS rebinding.

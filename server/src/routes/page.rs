@@ -29,9 +29,7 @@ static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
 
 /// A file of the page, or 404 in the dialect of the path.
 pub(crate) async fn asset(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    let name = uri.path().trim_start_matches('/');
-    let name = if name.is_empty() { "index.html" } else { name };
-    let Some(asset) = ASSETS.get(name) else {
+    let Some(asset) = find(uri.path()) else {
         return Dialect::of(uri.path()).error(StatusCode::NOT_FOUND, "Not Found");
     };
     if method != Method::GET && method != Method::HEAD {
@@ -48,6 +46,12 @@ pub(crate) async fn asset(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     (status, headers, body).into_response()
 }
 
+/// Whether `path` is a file of the page, or the page itself.
+pub(crate) fn is_part(path: &str) -> bool {
+    // Without a page there is still the place where it would be, to say so.
+    path == "/" || find(path).is_some()
+}
+
 /// 405 in the dialect of the path.
 pub(crate) async fn wrong_method(uri: Uri) -> Response {
     Dialect::of(uri.path()).error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
@@ -57,6 +61,11 @@ pub(crate) async fn wrong_method(uri: Uri) -> Response {
 #[cfg(test)]
 pub(crate) fn is_empty() -> bool {
     FILES.is_empty()
+}
+
+fn find(path: &str) -> Option<&'static Asset> {
+    let name = path.trim_start_matches('/');
+    ASSETS.get(if name.is_empty() { "index.html" } else { name })
 }
 
 fn content_type(name: &str) -> &'static str {

@@ -20,7 +20,9 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpRtxParameters, RtpCodecKind,
 };
 use rtc::shared::error::Error;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::interceptors::{
     Chained, KeyFrameRequests, NackGate, Pacer, QueueDelay, ReportedTrack, SenderReports, SharedTarget,
@@ -63,8 +65,8 @@ pub(super) trait MediaPeer: Send {
     /// How the connection stands; changes can be awaited.
     fn state(&self) -> watch::Receiver<PeerState>;
 
-    /// Ends the connection and frees its sockets.
-    async fn close(&self);
+    /// Ends the connection and frees its sockets. Dropping the peer does so too, a little later.
+    async fn close(self);
 }
 
 /// Answers `offer`: the peer, not yet connected, and the SDP of the answer with all own addresses in it.
@@ -87,24 +89,26 @@ pub(super) async fn answer(
         .with_udp_addrs(settings.addresses.clone())
         .build()
         .await?;
+    let connection = Connection(Some(Box::new(connection)));
+    let peer = connection.get();
 
     let sdp = RTCSessionDescription::offer(sdp).map_err(|error| OfferError::Malformed(error.to_string()))?;
     let refused = |error: Error| OfferError::Malformed(error.to_string());
-    connection.set_remote_description(sdp).await.map_err(refused)?;
+    peer.set_remote_description(sdp).await.map_err(refused)?;
     // Only now: a track added before would keep our own numbering of header extensions and payload types.
     let (mut video, mut audio) = (None, None);
     if let (Some(track), Some(offered)) = (&tracks.video, &offer.video) {
-        video = Some(track.attach(&connection, &offered.offered).await?);
+        video = Some(track.attach(peer, &offered.offered).await?);
     }
     if let (Some(track), Some(offered)) = (&tracks.audio, &offer.audio) {
-        audio = Some(track.attach(&connection, offered).await?);
+        audio = Some(track.attach(peer, offered).await?);
     }
-    let answer = connection.create_answer(None).await.map_err(refused)?;
-    connection.set_local_description(answer).await.map_err(refused)?;
+    let answer = peer.create_answer(None).await.map_err(refused)?;
+    peer.set_local_description(answer).await.map_err(refused)?;
     // Late addresses are left out; those of the host itself are there at once.
     let _ = tokio::time::timeout(settings.gather_timeout, gathering.wait_for(|done| *done)).await;
-    let answer = connection.local_description().await.ok_or(OfferError::SessionEnded)?.sdp;
-    Ok((WebrtcPeer { connection: Box::new(connection), video, audio, target, states }, answer))
+    let answer = peer.local_description().await.ok_or(OfferError::SessionEnded)?.sdp;
+    Ok((WebrtcPeer { connection, video, audio, target, states }, answer))
 }
 
 impl From<Error> for OfferError {
@@ -115,7 +119,7 @@ impl From<Error> for OfferError {
 
 /// [`MediaPeer`] on the `webrtc` crate.
 pub(super) struct WebrtcPeer {
-    connection: Box<dyn PeerConnection>,
+    connection: Connection,
     video: Option<Sender>,
     audio: Option<Sender>,
     target: SharedTarget,
@@ -149,10 +153,36 @@ impl MediaPeer for WebrtcPeer {
         self.states.clone()
     }
 
-    async fn close(&self) {
-        if let Err(error) = self.connection.close().await {
-            tracing::debug!(%error, "closing a peer connection");
+    async fn close(mut self) {
+        if let Some(connection) = self.connection.0.take() {
+            close(connection).await;
         }
+    }
+}
+
+/// A connection of the library, which would keep its sockets and its task for good when it is dropped: whoever
+/// drops this, by whatever way out, has it closed.
+struct Connection(Option<Box<dyn PeerConnection>>);
+
+impl Connection {
+    fn get(&self) -> &dyn PeerConnection {
+        // Taken out by `WebrtcPeer::close` and `drop` alone, and both end this value.
+        self.0.as_deref().expect("a connection that was not closed")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Without a runtime there is no task of the connection either.
+        if let (Some(connection), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(close(connection).in_current_span());
+        }
+    }
+}
+
+async fn close(connection: Box<dyn PeerConnection>) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "closing a peer connection");
     }
 }
 
@@ -195,7 +225,7 @@ fn reported(clock_rate: u32) -> ReportedTrack {
 impl LocalTrack {
     async fn attach(
         &self,
-        connection: &impl PeerConnection,
+        connection: &dyn PeerConnection,
         offered: &OfferedCodec,
     ) -> Result<Sender, OfferError> {
         let encoding = RTCRtpEncodingParameters {

@@ -1,6 +1,6 @@
 //! Tokens, foreign pages, headers, and the state of the server.
 
-use axum::http::Method;
+use axum::http::{Method, Version};
 use serde_json::json;
 
 use super::*;
@@ -42,8 +42,10 @@ async fn a_sessions_token_is_good_for_that_session_alone() {
     assert_eq!((&granted["session_id"], &granted["expires_in"]), (&json!("anna"), &json!(600)));
     let own = format!("Bearer {}", granted["token"].as_str().unwrap());
     for (method, uri, status) in [
+        (Method::GET, "/api/webrtc/musetalk/status", 200),
         (Method::POST, "/api/webrtc/realtime/start?session_id=anna", 200),
         (Method::GET, "/api/webrtc/status/anna", 200),
+        (Method::GET, "/api/webrtc/realtime/status/anna", 200),
         (Method::GET, "/v1/sessions/anna", 200),
         (Method::POST, "/api/webrtc/realtime/stop?session_id=anna", 200),
         (Method::POST, "/api/webrtc/realtime/start?session_id=otto", 403),
@@ -54,6 +56,7 @@ async fn a_sessions_token_is_good_for_that_session_alone() {
         (Method::GET, "/v1/avatars", 403),
         (Method::POST, "/api/webrtc/avatar/initialize", 403),
         (Method::GET, "/v1/sessions", 403),
+        (Method::GET, "/v1/backends", 403),
     ] {
         let reply = server.send(with_header(method.clone(), uri, "authorization", &own)).await;
         assert_eq!(reply.status.as_u16(), status, "{method} {uri}");
@@ -78,6 +81,34 @@ async fn foreign_pages_cannot_post() {
     }
     let rebound = with_header(Method::GET, "/v1/avatars", "host", "evil.example");
     assert_eq!(server.send(rebound).await.status, 403, "a foreign name that resolves to loopback");
+}
+
+/// As a browser asks over HTTP/2: the host is in the request's own address, and there is no `Host`.
+#[tokio::test]
+async fn http2_names_its_host_elsewhere() {
+    let server = Server::new();
+    let ask = |method: Method, host: &str, origin: &str| {
+        let uri = format!("https://{host}/api/webrtc/realtime/stop?session_id=x");
+        let request = Request::builder().method(method).version(Version::HTTP_2).uri(uri);
+        server.send(request.header("origin", origin).body(Body::empty()).unwrap())
+    };
+    let same = ask(Method::POST, "localhost:8000", "https://localhost:8000").await;
+    assert_eq!(same.status, 400, "our own page, about a session that is not there: {}", same.json());
+    let foreign = ask(Method::POST, "localhost:8000", "https://evil.example").await;
+    foreign.assert_detail(403, "pages of this origin");
+    let rebound = ask(Method::GET, "evil.example", "https://evil.example").await;
+    rebound.assert_detail(403, "loopback names only");
+}
+
+#[tokio::test]
+async fn what_nobody_listed_is_closed() {
+    let server = Server::with(TOKENS);
+    for uri in ["/offer", "/whep", "/whep/anna", "/metrics", "/nowhere.js"] {
+        assert_eq!(server.get(uri).await.status, 401, "{uri}");
+        assert_eq!(server.post(uri).await.status, 401, "{uri}");
+    }
+    assert_eq!(server.post("/health").await.status, 401, "only reading is free");
+    assert_ne!(server.get("/").await.status, 401);
 }
 
 #[tokio::test]

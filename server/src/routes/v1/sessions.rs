@@ -12,11 +12,9 @@ use serde_json::{Value, json};
 use super::{Name, Problem, speech};
 use crate::app::{App, Caller, QueuedSpeech, SessionReport, SpeechSource, StudioError};
 
-/// `GET /v1/sessions`
-pub(super) async fn list(State(app): State<App>, Extension(caller): Extension<Caller>) -> Json<Value> {
-    let mut sessions = app.studio.sessions();
-    sessions.retain(|session| caller.may_use(&session.session_id));
-    Json(json!({ "sessions": sessions }))
+/// `GET /v1/sessions`: all of them, for the operator; the guard keeps sessions' own tokens out.
+pub(super) async fn list(State(app): State<App>) -> Json<Value> {
+    Json(json!({ "sessions": app.studio.sessions() }))
 }
 
 /// `GET /v1/sessions/{id}`
