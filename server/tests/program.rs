@@ -166,6 +166,35 @@ async fn a_page_may_post_over_http2() {
 }
 
 #[test]
+fn render_names_what_it_cannot_do_and_loads_only_what_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "[engine]\nbackends = [\"other\", \"gone\"]\n[backend.other]\nlibrary = \"libother.so\"\n\
+                    [backend.gone]\nlibrary = \"libgone.so\"\n";
+    fs::write(folder.path().join("config.toml"), settings).unwrap();
+    let unknown = output(folder.path(), &["render", "--backend", "gonne"]);
+    let text = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(unknown.status.code(), Some(78), "{text}");
+    assert!(text.contains("no backend gonne") && text.contains("other, gone, demo (built in)"), "{text}");
+    let missing = output(folder.path(), &["render", "--backend", "gone"]);
+    let text = String::from_utf8(missing.stderr).unwrap();
+    assert_eq!(missing.status.code(), Some(69), "{text}");
+    assert!(text.contains("cannot be shown: gone: ") && text.contains("libgone.so"), "{text}");
+    assert!(!text.contains("libother.so") && !folder.path().join("out.mp4").exists(), "{text}");
+}
+
+#[test]
+fn avatars_are_listed_without_opening_backends() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "[engine]\nbackends = [\"gone\"]\n[backend.gone]\nlibrary = \"libgone.so\"\n";
+    fs::write(folder.path().join("config.toml"), settings).unwrap();
+    let listed = output(folder.path(), &["avatar", "list"]);
+    let (text, said) = (String::from_utf8(listed.stdout).unwrap(), String::from_utf8(listed.stderr).unwrap());
+    assert_eq!(listed.status.code(), Some(0), "{said}");
+    assert!(text.contains("built in"), "{text}");
+    assert_eq!(said, "", "a backend that cannot be opened would be warned of");
+}
+
+#[test]
 fn a_certificate_makes_it_https() {
     let folder = tempfile::tempdir().unwrap();
     let made = certificate(folder.path());

@@ -32,7 +32,7 @@ async fn refused_and_abandoned_offers_leave_no_socket_behind() {
     let settings = WebrtcSettings::for_http_address([127, 0, 0, 1].into());
     let before = sockets();
     // Looks whole from outside; the library finds the fault when it has its socket.
-    let bad = CHROMIUM.replace("a=fingerprint:sha-256 ", "a=fingerprint:sha-256 ZZ");
+    let bad = CHROMIUM.replace("a=fingerprint:sha-256 ", "a=fingerprint:sha-256-");
     for _ in 0..100 {
         assert!(connect(&bad, &stream, &settings).await.unwrap_err().is_clients_fault());
     }

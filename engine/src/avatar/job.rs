@@ -49,6 +49,8 @@ struct State {
     cancelled: AtomicBool,
     /// Stage in the upper half, permille in the lower: one store, so that the two always fit.
     progress: AtomicU32,
+    /// Of the backend's own part, permille and one; 0 before it begins.
+    backend: AtomicU32,
 }
 
 impl Job {
@@ -70,6 +72,12 @@ impl Job {
         Progress { stage, permille: packed as u16 }
     }
 
+    /// How far a backend is with what it makes of the avatar, which follows the store's part: 0 to 1000, never going
+    /// back; `None` before it begins.
+    pub fn backend_permille(&self) -> Option<u16> {
+        Some(self.0.backend.load(Ordering::Relaxed).checked_sub(1)? as u16)
+    }
+
     /// Asks the work to stop; it does so within about one frame, and leaves nothing behind.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Relaxed);
@@ -84,6 +92,11 @@ impl Job {
     pub(crate) fn set(&self, stage: Stage, permille: u16) {
         let packed = ((stage as u32) << 16) | u32::from(permille.min(1000));
         self.0.progress.fetch_max(packed, Ordering::Relaxed);
+    }
+
+    /// Tells the watchers how far the backend says it is; called by its thread only.
+    pub(crate) fn set_backend(&self, permille: u32) {
+        self.0.backend.fetch_max(permille.min(1000) + 1, Ordering::Relaxed);
     }
 }
 

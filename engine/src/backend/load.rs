@@ -18,6 +18,27 @@ pub enum LoadError {
     Backend(#[from] BackendError),
 }
 
+/// Loads `avatar` into `instance` from the blob that is there; `None` when there is none, or the backend says that it
+/// is not for it (`BLOB_INCOMPATIBLE`), and [`load_avatar`] would have to make it. Takes as long as reading does.
+///
+/// # Errors
+/// When the disk fails, or the blob cannot be loaded for any other reason, such as a full device; it stays then.
+pub fn load_existing(
+    avatar: &Avatar,
+    instance: &Arc<dyn Instance>,
+) -> Result<Option<Arc<dyn LoadedAvatar>>, LoadError> {
+    let (id, version) = instance.blob_key();
+    let Some(blob) = avatar.blob(id, version)? else { return Ok(None) };
+    match instance.load_avatar(&blob) {
+        Ok(loaded) => checked(loaded, avatar, instance).map(Some),
+        Err(error @ BackendError::Call { code: Code::BlobIncompatible, .. }) => {
+            tracing::warn!(avatar = %avatar.id(), %error, "its blob is made again");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Loads `avatar` into `instance`. The blob is made from the avatar's source when it is missing, or when the backend
 /// says that the one that is there is not for it (`BLOB_INCOMPATIBLE`); that may take as long as the backend needs.
 /// `frames` are the source's frames where they are at hand; otherwise the source is decoded again, if it is needed.
@@ -31,16 +52,10 @@ pub fn load_avatar(
     frames: Option<RgbSource>,
     job: &Job,
 ) -> Result<Arc<dyn LoadedAvatar>, LoadError> {
-    let (id, version) = instance.blob_key();
-    if let Some(blob) = avatar.blob(id, version)? {
-        match instance.load_avatar(&blob) {
-            Ok(loaded) => return checked(loaded, avatar, instance),
-            Err(error @ BackendError::Call { code: Code::BlobIncompatible, .. }) => {
-                tracing::warn!(avatar = %avatar.id(), %error, "its blob is made again");
-            }
-            Err(error) => return Err(error.into()),
-        }
+    if let Some(loaded) = load_existing(avatar, instance)? {
+        return Ok(loaded);
     }
+    let (id, version) = instance.blob_key();
     tracing::info!(avatar = %avatar.id(), backend = instance.name(), "preparing");
     let rgb = frames.map_or_else(|| avatar.open_source(), Ok)?;
     let mut source = StoredSource { avatar, rgb };

@@ -109,6 +109,7 @@ impl Instance for LocalInstance {
         job: &Job,
     ) -> Result<(), BackendError> {
         let progress = JobProgress { job, backend: &self.name };
+        job.set_backend(0);
         let mut sink: &mut (dyn Write + Send) = sink;
         let prepared = self.instance.prepare_avatar(source, &Value::Null, &mut sink, &progress);
         if job.is_cancelled() {
@@ -222,6 +223,7 @@ impl Progress for JobProgress<'_> {
     }
 
     fn progress(&self, permille: u32, stage: &str) {
+        self.job.set_backend(permille);
         tracing::debug!(backend = self.backend, permille, stage, "progress");
     }
 }

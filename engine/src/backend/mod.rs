@@ -21,10 +21,10 @@ mod seat;
 mod worker;
 
 mod load;
-pub use load::{LoadError, load_avatar};
+pub use load::{LoadError, load_avatar, load_existing};
 
 mod batcher;
 pub use batcher::{Batcher, Ticket};
 
 mod registry;
-pub use registry::{BackendReport, BackendSpec, BackendState, Backends, Opener};
+pub use registry::{BackendReport, BackendSpec, BackendState, Backends, Opener, ReportedState};

@@ -53,13 +53,28 @@ impl BackendState {
     }
 }
 
+/// Where a backend is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportedState {
+    /// Being loaded.
+    Opening,
+    /// Still being loaded, after its deadline; it joins when it is ready.
+    Late,
+    /// Serves.
+    Ready,
+    /// Refused or broken.
+    Failed,
+}
+
 /// A backend as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendReport {
     /// Its name in the configuration.
     pub name: String,
-    /// `opening`, `ready`, `late` (still loading after its deadline) or `failed`.
-    pub state: &'static str,
+    /// Where it is.
+    pub state: ReportedState,
+    /// The id in its descriptor, such as `lipcast.demo`; known once it is ready.
+    pub id: Option<String>,
     /// Why it does not serve; what it says of itself when it does.
     pub detail: String,
     /// The server must not run without it.
@@ -129,18 +144,23 @@ impl Backends {
     pub fn report(&self) -> Vec<BackendReport> {
         let describe = |slot: &Slot| {
             let (state, detail) = match &slot.state {
-                BackendState::Opening { since } if since.elapsed() > slot.spec.init_timeout => {
-                    ("late", format!("still loading after {:.0} s", since.elapsed().as_secs_f64()))
-                }
+                BackendState::Opening { since } if since.elapsed() > slot.spec.init_timeout => (
+                    ReportedState::Late,
+                    format!("still loading after {:.0} s", since.elapsed().as_secs_f64()),
+                ),
                 BackendState::Opening { since } => {
-                    ("opening", format!("since {:.1} s", since.elapsed().as_secs_f64()))
+                    (ReportedState::Opening, format!("since {:.1} s", since.elapsed().as_secs_f64()))
                 }
                 state => match (state.failure(), state) {
-                    (None, BackendState::Ready(instance)) => ("ready", instance.summary()),
-                    (reason, _) => ("failed", reason.unwrap_or_default()),
+                    (None, BackendState::Ready(instance)) => (ReportedState::Ready, instance.summary()),
+                    (reason, _) => (ReportedState::Failed, reason.unwrap_or_default()),
                 },
             };
-            BackendReport { name: slot.spec.name.clone(), state, detail, required: slot.spec.required }
+            let id = match &slot.state {
+                BackendState::Ready(instance) => Some(instance.blob_key().0.to_owned()),
+                _ => None,
+            };
+            BackendReport { name: slot.spec.name.clone(), state, id, detail, required: slot.spec.required }
         };
         self.lock().iter().map(describe).collect()
     }

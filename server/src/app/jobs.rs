@@ -186,7 +186,10 @@ impl Entry {
             Some(Outcome::Cancelled) => (JobState::Cancelled, Some("cancelled".to_owned())),
         };
         let progress = self.job.progress();
-        let permille = if state == JobState::Succeeded { 1_000 } else { progress.permille };
+        let progress_permille = match state {
+            JobState::Succeeded => 1_000,
+            _ => overall(progress.permille, self.job.backend_permille()),
+        };
         // The avatar is there; the first backend still makes its own of it.
         let loads = state == JobState::Running && progress.stage == Stage::Done;
         JobRecord {
@@ -195,10 +198,23 @@ impl Entry {
             avatar_id: self.avatar.clone(),
             state,
             stage: if loads { "loading" } else { progress.stage.name() },
-            progress: f64::from(permille) / 1_000.0,
+            progress: f64::from(progress_permille) / 1_000.0,
             detail,
         }
     }
+}
+
+/// Of the whole, permille: the store's part, which is done when the backend's begins, and the backend's.
+pub(crate) fn overall(store: u16, backend: Option<u16>) -> u16 {
+    (store * 7 + backend.unwrap_or(0) * 3) / 10
+}
+
+#[cfg(test)]
+#[test]
+fn the_backends_part_follows_the_stores() {
+    let steps =
+        [(0, None), (999, None), (1_000, None), (1_000, Some(0)), (1_000, Some(500)), (1_000, Some(1_000))];
+    assert_eq!(steps.map(|(store, backend)| overall(store, backend)), [0, 699, 700, 700, 850, 1_000]);
 }
 
 impl Outcome {

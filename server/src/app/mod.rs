@@ -8,6 +8,8 @@ mod studio;
 
 use std::sync::Arc;
 
+pub(crate) use self::jobs::overall;
+
 pub use self::access::{Access, Caller};
 pub use self::jobs::{JobRecord, JobState, Jobs};
 pub use self::router::router;
@@ -44,7 +46,7 @@ impl App {
     pub fn new(config: Arc<Config>, studio: Arc<dyn Studio>) -> std::io::Result<Self> {
         Ok(Self {
             roots: Arc::new(MediaRoots::open(&config.media)?),
-            uploads: Uploads::new(&config.media, config.server.max_upload),
+            uploads: Uploads::open(&config.media, config.server.max_upload)?,
             jobs: Arc::new(Jobs::default()),
             access: Arc::new(Access::new(&config.server)),
             config,

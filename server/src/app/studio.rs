@@ -181,8 +181,9 @@ pub struct BackendReport {
     pub name: String,
     /// Whether it can serve.
     pub state: BackendState,
-    /// What kind of backend it is.
-    pub mode: Mode,
+    /// What kind of backend it is; known once it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
     /// Why it is not ready, or what was loaded.
     pub detail: String,
     /// Whether the server insists on it.

@@ -9,7 +9,7 @@ use lipcast_engine::avatar::{Avatar, AvatarId, Job};
 
 use super::{CliError, failed, load, progress};
 use crate::app::AvatarSummary;
-use crate::studio::Stages;
+use crate::studio::{Gallery, Stages};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -37,23 +37,27 @@ pub(super) enum Command {
 
 pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliError> {
     let config = load(settings)?;
-    let stages = Stages::open(&config).map_err(|error| CliError::Setup(error.to_string()))?;
+    let gallery =
+        || Gallery::open(&config.media).map_err(|error| CliError::Setup(format!("media.data_dir: {error}")));
     match command {
-        Command::Prepare { id, path } => prepare(&stages, id, &path),
+        Command::Prepare { id, path } => {
+            let stages = Stages::open(&config).map_err(|error| CliError::Setup(error.to_string()))?;
+            prepare(&stages, id, &path)
+        }
         Command::List => {
-            for avatar in stages.avatars().map_err(failed)? {
+            for avatar in gallery()?.avatars().map_err(failed)? {
                 println!("{}", line(&avatar));
             }
             Ok(())
         }
         Command::Show { id } => {
-            let avatar = stages.avatar(&id).map_err(failed)?;
+            let avatar = gallery()?.avatar(&id).map_err(failed)?;
             println!("{}", line(&AvatarSummary::of(&avatar)));
             print_report(&avatar);
             Ok(())
         }
         Command::Delete { id } => {
-            stages.delete(&id).map_err(failed)?;
+            gallery()?.delete(&id).map_err(failed)?;
             println!("deleted {id}");
             Ok(())
         }

@@ -1,4 +1,4 @@
-//! `lipcast config check` and `lipcast config show-default`.
+//! `lipcast config check` and `lipcast config default`.
 
 use std::path::{Path, PathBuf};
 

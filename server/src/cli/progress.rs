@@ -6,6 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use lipcast_engine::avatar::Job;
 
+use crate::app::overall;
+
 /// A bar over `length` steps.
 pub(super) fn bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
@@ -23,8 +25,9 @@ pub(super) fn of_job<T>(job: &Job, work: impl FnOnce() -> T) -> T {
             // Ends when the other end is dropped.
             while ended.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
                 let progress = job.progress();
-                bar.set_message(progress.stage.name());
-                bar.set_position(progress.permille.into());
+                let backend = job.backend_permille();
+                bar.set_message(if backend.is_some() { "loading" } else { progress.stage.name() });
+                bar.set_position(overall(progress.permille, backend).into());
             }
             bar.finish_and_clear();
         });

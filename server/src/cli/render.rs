@@ -3,16 +3,19 @@
 //! The same input gives the same file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use lipcast_codecs::VideoConfig;
-use lipcast_engine::avatar::AvatarId;
+use lipcast_engine::avatar::{Avatar, AvatarId, Job};
 use lipcast_engine::media::{AudioTrackCodec, Mp4Writer};
-use lipcast_engine::session::offline;
+use lipcast_engine::session::{Stage, offline};
 
 use super::opening::Opening;
 use super::{CliError, failed, load, progress};
-use crate::studio::Stages;
+use crate::app::BackendState;
+use crate::config::BackendConfig;
+use crate::studio::{LAST_RESORT, Stages};
 
 /// Bits per second and pixel area of a picture that is meant to be kept: more than live video gets.
 const BITS_PER_PIXEL: f64 = 0.3;
@@ -45,18 +48,13 @@ enum AudioCodec {
 }
 
 pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
-    let config = load(settings)?;
+    let mut config = load(settings)?;
+    if let Some(name) = &arguments.backend {
+        keep_only(&mut config.engine.backends, name)?;
+    }
     let Opening { stages, avatar, mut speech } =
         Opening::of(&config, arguments.avatar.as_ref(), arguments.audio.as_deref())?;
-    let chosen = stages
-        .stages_for(&avatar)
-        .find(|(stage, _)| arguments.backend.as_deref().is_none_or(|name| stage.instance.name() == name));
-    let (stage, _) = chosen.ok_or_else(|| match arguments.backend {
-        Some(name) => {
-            CliError::Unavailable(format!("backend {name} cannot show this avatar: {}", reasons(&stages)))
-        }
-        None => CliError::Unavailable(format!("no backend can show this avatar: {}", reasons(&stages))),
-    })?;
+    let stage = choose(&stages, &avatar, arguments.backend.as_deref())?;
 
     let (fps, (width, height)) = (avatar.fps(), avatar.size());
     let bitrate = (width as f64 * height as f64 * fps.as_f64() * BITS_PER_PIXEL) as u32;
@@ -98,9 +96,32 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
     Ok(())
 }
 
-fn reasons(stages: &Stages) -> String {
-    let reports = stages.backends();
-    let reasons: Vec<_> =
-        reports.iter().map(|backend| format!("{}: {}", backend.name, backend.detail)).collect();
-    reasons.join("; ")
+/// Leaves the backend `name` alone in `backends`, so that no other is loaded.
+fn keep_only(backends: &mut Vec<BackendConfig>, name: &str) -> Result<(), CliError> {
+    if name != LAST_RESORT && backends.iter().all(|backend| backend.name != name) {
+        let known = backends.iter().map(|backend| backend.name.as_str()).chain([LAST_RESORT]);
+        let known = known.collect::<Vec<_>>().join(", ");
+        return Err(CliError::Setup(format!(
+            "--backend: there is no backend {name}\n    help: there are {known}"
+        )));
+    }
+    backends.retain(|backend| backend.name == name);
+    Ok(())
+}
+
+/// The first backend that can show `avatar`, or the one that was asked for; else every reason why not.
+fn choose(stages: &Stages, avatar: &Arc<Avatar>, wanted: Option<&str>) -> Result<Stage, CliError> {
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
+    let mut reasons: Vec<String> = Vec::new();
+    for report in stages.backends().iter().filter(|report| is_wanted(&report.name)) {
+        if report.state != BackendState::Ready {
+            reasons.push(format!("{}: {}", report.name, report.detail));
+            continue;
+        }
+        match stages.stage_on(avatar, &report.name, &Job::new()) {
+            Ok((stage, _)) => return Ok(stage),
+            Err(refusal) => reasons.push(refusal.to_string()),
+        }
+    }
+    Err(CliError::Unavailable(format!("avatar {} cannot be shown: {}", avatar.id(), reasons.join("; "))))
 }

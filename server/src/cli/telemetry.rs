@@ -10,10 +10,19 @@ use crate::config::{LogConfig, LogFormat};
 /// that name, to whom a client's bad file is an `ERROR`: whoever sent it is told.
 const QUIET_TARGETS: &[&str] = &["rtc=warn", "symphonia=off"];
 
-/// Begins to log as `config` says. Called once.
+/// Begins to log as `config` says: for the server. Called once.
 pub(super) fn start(config: &LogConfig) {
+    begin(&config.level, config.format);
+}
+
+/// Begins to tell what goes wrong, and nothing else: for commands whose output is their answer. Called once.
+pub(super) fn start_quietly() {
+    begin("warn", LogFormat::Text);
+}
+
+fn begin(level: &str, format: LogFormat) {
     // Checked while the settings were read.
-    let mut filter = EnvFilter::new(&config.level);
+    let mut filter = EnvFilter::new(level);
     for quiet in crate::webrtc::QUIET_TARGETS.iter().chain(QUIET_TARGETS) {
         if let Ok(directive) = quiet.parse() {
             filter = filter.add_directive(directive);
@@ -23,7 +32,7 @@ pub(super) fn start(config: &LogConfig) {
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    match config.format {
+    match format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
     }

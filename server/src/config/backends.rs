@@ -31,7 +31,7 @@ pub struct BackendConfig {
     pub isolation: Isolation,
     /// Whether the server ends when it does not come up.
     pub required: bool,
-    /// How long it may take to come up.
+    /// How long it may take to come up before nobody waits for it any more; it still joins when it is ready.
     pub init_timeout: Duration,
     /// Handed to the backend as it is.
     pub config: Json,

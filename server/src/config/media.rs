@@ -7,7 +7,7 @@ use toml_edit::Item;
 
 use super::reader::Section;
 use super::report::{Complaint, closest};
-use super::values::{duration, integer, list, text, wrong_type};
+use super::values::{duration, integer, list, size, text, wrong_type};
 
 /// Folders and limits of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct MediaConfig {
     pub data_dir: PathBuf,
     /// Further folders that clients may name files in.
     pub roots: Vec<RootConfig>,
+    /// Bytes of all uploads together.
+    pub max_uploads: u64,
     /// Longest speech file.
     pub max_speech: Duration,
     /// How many frames of an avatar's source video are used.
@@ -62,6 +64,7 @@ impl MediaConfig {
         let media = Self {
             data_dir: section.read("data_dir", base.join("data"), |item| path(item, base)),
             roots: section.read("roots", Vec::new(), list(|item| root(item, base))),
+            max_uploads: section.read("max_uploads", 20 << 30, size(1 << 20..=64 << 40)),
             max_speech: section.read("max_speech", seconds(7_200), duration(seconds(1)..=seconds(86_400))),
             max_frames: section.read("max_frames", 1_500, integer(1..=100_000)),
             landmarks: section.read(

@@ -1,4 +1,4 @@
-//! `[webrtc]`: addresses, ports, codecs and rates of what viewers get.
+//! `[webrtc]`: addresses, codecs and rates of what viewers get.
 
 use std::net::IpAddr;
 

@@ -1,10 +1,12 @@
 //! The studio over the engine: avatars from the store, backends that are ready, sessions that run.
 
 mod clips;
+mod gallery;
+mod loading;
 mod performance;
+mod sessions;
 mod stages;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +19,7 @@ use tracing::Instrument;
 
 use self::clips::Clips;
 use self::performance::{BeginError, Cast, Performance};
+use self::sessions::{Ended, Sessions};
 use crate::app::{
     AvatarSummary, BackendReport, OfferRequest, QueuedSpeech, SessionReport, SpeechSource, StartRequest,
     Started, Studio, StudioError,
@@ -25,7 +28,8 @@ use crate::config::{CodecName, Config};
 use crate::files::OpenedMedia;
 use crate::webrtc::WebrtcSettings;
 
-pub use self::stages::{Stages, StudioOpenError};
+pub use self::gallery::Gallery;
+pub use self::stages::{LAST_RESORT, Refusal, Stages, StudioOpenError};
 
 /// Avatars, backends and sessions of one server. Clones share them.
 #[derive(Clone)]
@@ -39,13 +43,7 @@ struct Inner {
     stages: Stages,
     clips: Clips,
     current: Mutex<Option<AvatarId>>,
-    sessions: Mutex<HashMap<String, Slot>>,
-}
-
-/// A session's name is taken from the moment it is asked for.
-enum Slot {
-    Starting,
-    Running(Arc<Performance>),
+    sessions: Arc<Sessions<Performance>>,
 }
 
 impl EngineStudio {
@@ -57,7 +55,7 @@ impl EngineStudio {
         let stages = Stages::open(&config)?;
         let webrtc = webrtc_settings(&config);
         let clips = Clips::new(speech_limits(&config));
-        let (current, sessions) = (Mutex::default(), Mutex::default());
+        let (current, sessions) = (Mutex::default(), Sessions::new(config.server.max_sessions));
         Ok(Self { inner: Arc::new(Inner { config, webrtc, stages, clips, current, sessions }) })
     }
 
@@ -120,12 +118,12 @@ impl Studio for EngineStudio {
     }
 
     async fn start(&self, request: StartRequest) -> Result<Started, StudioError> {
-        let place = self.take_place(&request.session)?;
-        let studio = self.clone();
+        let place = self.inner.sessions.take(&request.session)?;
+        let (studio, job) = (self.clone(), place.job());
         let session = request.session.clone();
         let span = tracing::Span::current();
         let opened =
-            tokio::task::spawn_blocking(move || span.in_scope(|| studio.open_session(request))).await;
+            tokio::task::spawn_blocking(move || span.in_scope(|| studio.open_session(request, job))).await;
         let (performance, ended) = opened.map_err(StudioError::internal)??;
         let performance = Arc::new(performance);
         let started = Started {
@@ -134,8 +132,12 @@ impl Studio for EngineStudio {
             mode: performance.mode,
             fps: performance.stream().format().fps.as_f64(),
         };
+        if !place.fill(&performance) {
+            performance.live.end();
+            let detail = format!("session \"{session}\" was stopped while it started");
+            return Err(StudioError::Conflict(detail));
+        }
         *lock(&self.inner.current) = Some(started.avatar.clone());
-        place.fill(performance.clone());
         let (stream, grace) = (performance.stream(), self.inner.config.session.viewer_grace);
         let studio = self.clone();
         let span = performance.span();
@@ -144,7 +146,7 @@ impl Studio for EngineStudio {
         let watch = async move {
             let reason = Performance::until_over(stream, ended, grace).await;
             if let Some(performance) = of.upgrade() {
-                studio.remove(&session, &performance);
+                studio.inner.sessions.remove(&session, &performance);
                 performance.live.end();
                 tracing::info!(reason, "session ended");
             }
@@ -180,10 +182,13 @@ impl Studio for EngineStudio {
     }
 
     async fn stop(&self, session: &str) -> Result<(), StudioError> {
-        let performance = self.running(session).ok_or_else(|| unknown_session(session))?;
-        self.remove(session, &performance);
-        performance.live.end();
-        performance.span().in_scope(|| tracing::info!(reason = "it was stopped", "session ended"));
+        match self.inner.sessions.end(session).ok_or_else(|| unknown_session(session))? {
+            Ended::Starting => tracing::info!(session, "stopped while it started"),
+            Ended::Running(performance) => {
+                performance.live.end();
+                performance.span().in_scope(|| tracing::info!(reason = "it was stopped", "session ended"));
+            }
+        }
         Ok(())
     }
 
@@ -192,14 +197,8 @@ impl Studio for EngineStudio {
     }
 
     fn sessions(&self) -> Vec<SessionReport> {
-        let running: Vec<_> = lock(&self.inner.sessions)
-            .iter()
-            .filter_map(|(name, slot)| Some((name.clone(), slot.running()?)))
-            .collect();
-        let mut reports: Vec<_> =
-            running.iter().map(|(name, performance)| performance.report(name)).collect();
-        reports.sort_by(|a, b| a.session_id.cmp(&b.session_id));
-        reports
+        let running = self.inner.sessions.all();
+        running.iter().map(|(name, performance)| performance.report(name)).collect()
     }
 
     async fn offer(&self, request: OfferRequest) -> Result<String, StudioError> {
@@ -209,16 +208,21 @@ impl Studio for EngineStudio {
     }
 
     async fn shut_down(&self) {
-        let sessions = std::mem::take(&mut *lock(&self.inner.sessions));
-        for performance in sessions.values().filter_map(Slot::running) {
+        for performance in self.inner.sessions.close() {
             performance.live.end();
         }
+        self.inner.stages.stop();
     }
 }
 
 impl EngineStudio {
     /// Reads the speech, loads the avatar and opens the session on the first backend that takes it. Blocks.
-    fn open_session(&self, request: StartRequest) -> Result<(Performance, performance::Ended), StudioError> {
+    /// `job` ends the waiting for the avatar.
+    fn open_session(
+        &self,
+        request: StartRequest,
+        job: Job,
+    ) -> Result<(Performance, performance::Ended), StudioError> {
         let Inner { config, stages, .. } = &*self.inner;
         // Opened first: what is wrong with it is the client's to know before anything is loaded.
         let speech = self.open_speech(&request.speech)?;
@@ -226,8 +230,18 @@ impl EngineStudio {
             Some(id) => stages.avatar(&id)?,
             None => self.last_or_builtin()?,
         };
-        let mut refused = None;
-        for (stage, mode) in stages.stages_for(&avatar) {
+        let mut refused: Vec<String> = Vec::new();
+        for stage in stages.stages_soon(&avatar, job.clone()) {
+            if job.is_cancelled() {
+                return Err(StudioError::Cancelled);
+            }
+            let (stage, mode) = match stage {
+                Ok(stage) => stage,
+                Err(refusal) => {
+                    refused.push(refusal.to_string());
+                    continue;
+                }
+            };
             let fps = avatar.fps();
             let live = LiveConfig {
                 fps,
@@ -253,15 +267,13 @@ impl EngineStudio {
                 }
                 Err(BeginError::Open(error)) => {
                     tracing::warn!(%error, "a backend does not take the session; trying the next");
-                    refused = Some(error);
+                    refused.push(error.to_string());
                 }
                 Err(error) => return Err(StudioError::internal(error)),
             }
         }
-        match refused {
-            Some(error) => Err(StudioError::internal(error)),
-            None => Err(StudioError::internal("no backend can show this avatar")),
-        }
+        let reasons = refused.join("; ");
+        Err(StudioError::internal(format!("no backend can show avatar \"{}\": {reasons}", avatar.id())))
     }
 
     fn open_speech(&self, speech: &SpeechSource) -> Result<Option<SpeechDecoder>, StudioError> {
@@ -281,65 +293,8 @@ impl EngineStudio {
         }
     }
 
-    fn take_place(&self, session: &str) -> Result<Place, StudioError> {
-        let mut sessions = lock(&self.inner.sessions);
-        if sessions.contains_key(session) {
-            let detail =
-                format!("session \"{session}\" is running; stop it first, or choose another session_id");
-            return Err(StudioError::Conflict(detail));
-        }
-        let most = self.inner.config.server.max_sessions;
-        if sessions.len() >= most {
-            let detail = format!("{most} sessions run, the most there may be");
-            return Err(StudioError::Busy { detail, retry_after: 5 });
-        }
-        sessions.insert(session.to_owned(), Slot::Starting);
-        Ok(Place { studio: self.clone(), session: session.to_owned(), filled: false })
-    }
-
     fn running(&self, session: &str) -> Option<Arc<Performance>> {
-        lock(&self.inner.sessions).get(session).and_then(Slot::running)
-    }
-
-    /// Frees the name, unless another performance has it by now.
-    fn remove(&self, session: &str, performance: &Arc<Performance>) {
-        let mut sessions = lock(&self.inner.sessions);
-        let own =
-            sessions.get(session).and_then(Slot::running).is_some_and(|now| Arc::ptr_eq(&now, performance));
-        if own {
-            sessions.remove(session);
-        }
-    }
-}
-
-impl Slot {
-    fn running(&self) -> Option<Arc<Performance>> {
-        match self {
-            Self::Starting => None,
-            Self::Running(performance) => Some(performance.clone()),
-        }
-    }
-}
-
-/// A name that is taken while its session is being opened; freed when that fails.
-struct Place {
-    studio: EngineStudio,
-    session: String,
-    filled: bool,
-}
-
-impl Place {
-    fn fill(mut self, performance: Arc<Performance>) {
-        lock(&self.studio.inner.sessions).insert(self.session.clone(), Slot::Running(performance));
-        self.filled = true;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.filled {
-            lock(&self.studio.inner.sessions).remove(&self.session);
-        }
+        self.inner.sessions.running(session)
     }
 }
 
@@ -375,5 +330,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(test)]
+mod stages_tests;
 #[cfg(test)]
 mod tests;

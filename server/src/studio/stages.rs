@@ -1,20 +1,20 @@
 //! Avatars and backends brought together: who can be shown, and by whom.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use lipcast_demo::DemoBackend;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, builtin as builtin_clip};
-use lipcast_engine::avatar::{
-    Avatar, AvatarError, AvatarId, AvatarStore, Job, PrepareOptions, PrepareSource, RgbSource, Summary,
-    builtin,
+use lipcast_engine::avatar::{Avatar, AvatarError, AvatarId, Job, builtin};
+use lipcast_engine::backend::{
+    self, BackendSpec, Backends, Instance, LoadedAvatar, LocalInstance, ReportedState,
 };
-use lipcast_engine::backend::{self, BackendSpec, Backends, Instance, LoadedAvatar, LocalInstance};
 use lipcast_engine::session::Stage;
 use lipcast_plugins_api::loader::Plugin;
 use serde_json::Value;
 
+use super::gallery::Gallery;
+use super::loading::{Found, Loading};
 use crate::app::{AvatarSummary, BackendReport, BackendState, Mode, StudioError};
 use crate::config::{BackendConfig, Config};
 
@@ -22,23 +22,23 @@ use crate::config::{BackendConfig, Config};
 const DEMO_ID: &str = "lipcast.demo";
 
 /// What the copy of demo that is linked into the program is called.
-const LAST_RESORT: &str = "demo (built in)";
+pub const LAST_RESORT: &str = "demo (built in)";
 
-/// The store, the backends, and which avatar is loaded where.
+/// The avatars, the backends, and which avatar is loaded where.
 pub struct Stages {
-    store: AvatarStore,
+    gallery: Gallery,
     backends: Arc<Backends>,
-    options: PrepareOptions,
-    loaded: Mutex<HashMap<(AvatarId, String), Loaded>>,
-    /// Held while the built-in avatar is drawn, so that it is drawn once.
-    builtin: Mutex<()>,
+    loading: Loading,
 }
 
-/// An avatar in an instance, good as long as both are the ones it was loaded from.
-struct Loaded {
-    avatar: Weak<Avatar>,
-    instance: Weak<dyn Instance>,
-    there: Arc<dyn LoadedAvatar>,
+/// Why a backend cannot show an avatar.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{backend}: {reason}")]
+pub struct Refusal {
+    /// The backend's name in the settings.
+    pub backend: String,
+    /// Its own words, or what is wrong with the avatar's files.
+    pub reason: String,
 }
 
 /// Why a studio cannot be opened.
@@ -53,26 +53,22 @@ pub enum StudioOpenError {
 }
 
 impl Stages {
-    /// Opens the store and begins to open the backends; returns at once.
+    /// Opens the gallery and begins to open the backends; returns at once.
     ///
     /// # Errors
-    /// When the store's folder cannot be used, or not even the built-in backend works.
+    /// When the avatar folder cannot be used, or not even the built-in backend works.
     pub fn open(config: &Config) -> Result<Self, StudioOpenError> {
-        let media = &config.media;
-        let store =
-            AvatarStore::open(media.avatars_dir())?.with_landmark_model(Some(media.landmarks.clone()));
+        let gallery = Gallery::open(&config.media)?;
         let linked = Plugin::linked(lipcast_plugins_api::author::plugin_table::<DemoBackend>())
             .map_err(|error| StudioOpenError::LastResort(error.to_string()))?;
         let last_resort = LocalInstance::create(LAST_RESORT, &linked, &Value::Object(Default::default()))
             .map_err(|error| StudioOpenError::LastResort(error.to_string()))?;
         let specs = config.engine.backends.iter().map(|backend| spec(config, backend)).collect();
-        Ok(Self {
-            store,
-            backends: Backends::open(specs, last_resort),
-            options: PrepareOptions { max_frames: media.max_frames, ..PrepareOptions::default() },
-            loaded: Mutex::default(),
-            builtin: Mutex::default(),
-        })
+        Ok(Self::of(gallery, Backends::open(specs, last_resort)))
+    }
+
+    pub(super) fn of(gallery: Gallery, backends: Arc<Backends>) -> Self {
+        Self { gallery, backends, loading: Loading::default() }
     }
 
     /// Every configured backend in order of preference, and the built-in one behind them.
@@ -82,7 +78,7 @@ impl Stages {
         reports.push(BackendReport {
             name: LAST_RESORT.to_owned(),
             state: BackendState::Ready,
-            mode: Mode::Demo,
+            mode: Some(Mode::Demo),
             detail: "linked into the program; serves when nothing else is ready".to_owned(),
             required: false,
         });
@@ -108,36 +104,25 @@ impl Stages {
         }
     }
 
-    /// All avatars that can be shown; damaged ones are left out and logged.
+    /// Stops what is prepared in the background; sessions go on.
+    pub fn stop(&self) {
+        self.loading.stop();
+    }
+
+    /// As [`Gallery::avatars`].
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn avatars(&self) -> Result<Vec<AvatarSummary>, StudioError> {
-        let _ = self.builtin_avatar()?;
-        let list = self.store.list().map_err(|error| said(&error))?;
-        let usable = list.into_iter().filter_map(|(id, summary)| match summary {
-            Summary::Ready(avatar) => Some(AvatarSummary::of(&avatar)),
-            Summary::Damaged(reason) => {
-                tracing::warn!(avatar = %id, reason, "an avatar is damaged; its next use makes it again from its own source");
-                None
-            }
-        });
-        let mut avatars: Vec<_> = usable.collect();
-        avatars.sort_by_key(|avatar| !avatar.builtin);
-        Ok(avatars)
+        self.gallery.avatars()
     }
 
-    /// One avatar; the built-in one is drawn when it is not there yet.
+    /// As [`Gallery::avatar`].
     ///
     /// # Errors
     /// When there is none of that name, or it cannot be read.
     pub fn avatar(&self, id: &AvatarId) -> Result<Arc<Avatar>, StudioError> {
-        match self.store.avatar(id) {
-            Ok(avatar) => Ok(avatar),
-            Err(AvatarError::Unknown(_)) if id.as_str() == builtin::ID => self.builtin_avatar(),
-            Err(error @ AvatarError::Damaged { .. }) => self.mend(id, &error),
-            Err(error) => Err(said(&error)),
-        }
+        self.gallery.avatar(id)
     }
 
     /// The built-in avatar, drawn on first use.
@@ -145,13 +130,7 @@ impl Stages {
     /// # Errors
     /// When the disk fails.
     pub fn builtin_avatar(&self) -> Result<Arc<Avatar>, StudioError> {
-        // The id is a constant of the engine, and one that its own rule allows.
-        let id = AvatarId::parse(builtin::ID).map_err(StudioError::internal)?;
-        let _once = self.builtin.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.store.avatar(&id) {
-            Ok(avatar) => Ok(avatar),
-            Err(_) => self.make(&id, PrepareSource::Builtin, &Job::new()),
-        }
+        self.gallery.builtin_avatar()
     }
 
     /// The built-in clip.
@@ -178,11 +157,10 @@ impl Stages {
     /// # Errors
     /// When there is none of that name, or it is the built-in one.
     pub fn delete(&self, id: &AvatarId) -> Result<(), StudioError> {
-        if id.as_str() == builtin::ID {
-            return Err(StudioError::Conflict(format!("\"{id}\" comes with the program and stays")));
+        if id.as_str() != builtin::ID {
+            self.loading.forget(id);
         }
-        self.forget(id);
-        self.store.delete(id).map_err(|error| said(&error))
+        self.gallery.delete(id)
     }
 
     /// Prepares an avatar, and its blob for the first backend that is ready. Blocks.
@@ -190,104 +168,85 @@ impl Stages {
     /// # Errors
     /// In the client's words what is wrong with the source.
     pub fn prepare(&self, id: &AvatarId, source: &Path, job: &Job) -> Result<Arc<Avatar>, StudioError> {
-        if id.as_str() == builtin::ID {
-            return Err(StudioError::Conflict(format!(
-                "\"{id}\" is the built-in avatar; choose another name"
-            )));
-        }
-        self.make(id, PrepareSource::File(source.to_owned()), job)
-    }
-
-    /// Who can show `avatar` now, in order of preference; each is loaded when it is asked for.
-    pub fn stages_for(&self, avatar: &Arc<Avatar>) -> impl Iterator<Item = (Stage, Mode)> {
-        self.backends.ready().into_iter().filter_map(|instance| {
-            let mode = mode_of(&instance);
-            match self.load(avatar, &instance, None, &Job::new()) {
-                Ok(there) => Some((Stage { canvas: avatar.clone(), instance, avatar: there }, mode)),
-                Err(error) => {
-                    tracing::warn!(backend = instance.name(), avatar = %avatar.id(), error, "cannot show it");
-                    None
-                }
-            }
-        })
-    }
-
-    fn make(&self, id: &AvatarId, source: PrepareSource, job: &Job) -> Result<Arc<Avatar>, StudioError> {
-        self.forget(id);
-        let (avatar, frames) =
-            self.store.prepare_with_frames(id, source, &self.options, job).map_err(|error| said(&error))?;
+        let (avatar, frames) = self.gallery.prepare(id, source, job)?;
+        // What was loaded is of the avatar that had the name before.
+        self.loading.forget(id);
         if let Some(instance) = self.backends.ready().first() {
-            match self.load(&avatar, instance, Some(frames), job) {
-                Ok(_) => {}
-                Err(_) if job.is_cancelled() => return Err(StudioError::Cancelled),
-                // Another backend may still show it.
-                Err(error) => tracing::warn!(backend = instance.name(), avatar = %id, error, "no blob"),
+            // Its failure was logged; another backend may still show the avatar.
+            let loaded = self.loading.wait(&avatar, instance, Some(frames), job);
+            if loaded.is_err() && job.is_cancelled() {
+                return Err(StudioError::Cancelled);
             }
         }
         Ok(avatar)
     }
 
-    /// Rebuilds a damaged avatar from its own copy of the source.
-    fn mend(&self, id: &AvatarId, damage: &AvatarError) -> Result<Arc<Avatar>, StudioError> {
-        tracing::warn!(avatar = %id, %damage, "rebuilding");
-        self.forget(id);
-        self.store.repair(id, &Job::new()).map_err(|error| said(&error))
+    /// Who can show `avatar`, in order of preference, for whoever has time: each backend is loaded when it is asked
+    /// for, and what it needs of the avatar is made when it is missing. Blocks.
+    pub fn stages_for(&self, avatar: &Arc<Avatar>) -> impl Iterator<Item = (Stage, Mode)> {
+        self.backends.ready().into_iter().filter_map(|instance| {
+            let loaded = self.loading.wait(avatar, &instance, None, &Job::new());
+            stage(avatar, instance, loaded).ok()
+        })
     }
 
-    /// `avatar` in `instance`; its blob is made when it is missing.
-    fn load(
+    /// `avatar` on the backend `name`, which is the only one that is loaded; what it needs of the avatar is made when
+    /// it is missing, unless `job` is cancelled. Blocks.
+    ///
+    /// # Errors
+    /// When that backend is not ready, or cannot show the avatar.
+    pub fn stage_on(&self, avatar: &Arc<Avatar>, name: &str, job: &Job) -> Result<(Stage, Mode), Refusal> {
+        match self.backends.ready().into_iter().find(|instance| instance.name() == name) {
+            Some(instance) => {
+                let loaded = self.loading.wait(avatar, &instance, None, job);
+                stage(avatar, instance, loaded)
+            }
+            None => Err(Refusal { backend: name.to_owned(), reason: "it is not ready".to_owned() }),
+        }
+    }
+
+    /// Who can show `avatar` soon, in order of preference: backends that have what they need of it. The preferred
+    /// ones that do not are prepared in the background, once, and take the sessions that come later. When none has,
+    /// the first in order that can be prepared is waited for; `job` ends the waiting and leaves the work going on.
+    /// Blocks.
+    pub fn stages_soon(
         &self,
         avatar: &Arc<Avatar>,
-        instance: &Arc<dyn Instance>,
-        frames: Option<RgbSource>,
-        job: &Job,
-    ) -> Result<Arc<dyn LoadedAvatar>, String> {
-        let key = (avatar.id().clone(), instance.name().to_owned());
-        if let Some(found) = self.lock().get(&key).filter(|found| found.is_for(avatar, instance)) {
-            return Ok(found.there.clone());
+        job: Job,
+    ) -> impl Iterator<Item = Result<(Stage, Mode), Refusal>> {
+        let ready = self.backends.ready();
+        let missing: Vec<_> = ready
+            .iter()
+            .take_while(|instance| !matches!(self.loading.at_once(avatar, instance), Found::Loaded(_)))
+            .cloned()
+            .collect();
+        let somebody_has = missing.len() < ready.len();
+        if somebody_has {
+            for instance in &missing {
+                // Does nothing for what failed a moment ago or is being prepared.
+                self.loading.in_background(avatar, instance);
+            }
         }
-        let there = backend::load_avatar(avatar, instance, frames, job).map_err(|error| error.to_string())?;
-        let loaded = Loaded {
-            avatar: Arc::downgrade(avatar),
-            instance: Arc::downgrade(instance),
-            there: there.clone(),
-        };
-        // Bound to a name, so that what was there before ends after the lock.
-        let former = self.lock().insert(key, loaded);
-        drop(former);
-        Ok(there)
-    }
-
-    fn forget(&self, id: &AvatarId) {
-        // Unloading may take a while: not under the lock.
-        let forgotten: Vec<_> = self.lock().extract_if(|(avatar, _), _| avatar == id).collect();
-        drop(forgotten);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(AvatarId, String), Loaded>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+        let now = ready.into_iter().skip(if somebody_has { missing.len() } else { 0 });
+        now.map(move |instance| {
+            self.loading.in_background(avatar, &instance);
+            let loaded = self.loading.outcome(avatar, &instance, &job);
+            stage(avatar, instance, loaded)
+        })
     }
 }
 
-impl Loaded {
-    fn is_for(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> bool {
-        let same_avatar = self.avatar.upgrade().is_some_and(|known| Arc::ptr_eq(&known, avatar));
-        same_avatar && self.instance.upgrade().is_some_and(|known| Arc::ptr_eq(&known, instance))
-    }
-}
-
-impl AvatarSummary {
-    /// What clients are told of `avatar`.
-    pub fn of(avatar: &Avatar) -> Self {
-        let (width, height) = avatar.size();
-        Self {
-            id: avatar.id().clone(),
-            width,
-            height,
-            fps: avatar.fps().as_f64(),
-            frame_count: avatar.frame_count(),
-            builtin: avatar.id().as_str() == builtin::ID,
+fn stage(
+    avatar: &Arc<Avatar>,
+    instance: Arc<dyn Instance>,
+    loaded: Result<Arc<dyn LoadedAvatar>, String>,
+) -> Result<(Stage, Mode), Refusal> {
+    match loaded {
+        Ok(there) => {
+            let mode = mode_of(instance.blob_key().0);
+            Ok((Stage { canvas: avatar.clone(), instance, avatar: there }, mode))
         }
+        Err(reason) => Err(Refusal { backend: instance.name().to_owned(), reason }),
     }
 }
 
@@ -308,34 +267,16 @@ fn spec(config: &Config, backend: &BackendConfig) -> BackendSpec {
 
 fn report(report: backend::BackendReport) -> BackendReport {
     let state = match report.state {
-        "ready" => BackendState::Ready,
-        "failed" => BackendState::Failed,
-        "late" => BackendState::Late,
-        _ => BackendState::Opening,
+        ReportedState::Opening => BackendState::Opening,
+        ReportedState::Late => BackendState::Late,
+        ReportedState::Ready => BackendState::Ready,
+        ReportedState::Failed => BackendState::Failed,
     };
-    let mode = if report.name == "demo" { Mode::Demo } else { Mode::Model };
+    let mode = report.id.as_deref().map(mode_of);
     BackendReport { name: report.name, state, mode, detail: report.detail, required: report.required }
 }
 
-fn mode_of(instance: &Arc<dyn Instance>) -> Mode {
-    if instance.blob_key().0 == DEMO_ID { Mode::Demo } else { Mode::Model }
-}
-
-/// An avatar's error as the client is told it.
-fn said(error: &AvatarError) -> StudioError {
-    match error {
-        AvatarError::Cancelled => StudioError::Cancelled,
-        AvatarError::Unknown(id) => StudioError::Unknown(format!("there is no avatar \"{id}\"")),
-        AvatarError::Busy(_) => StudioError::Conflict(error.to_string()),
-        AvatarError::Source { .. } | AvatarError::Media(_) => StudioError::Invalid(error.to_string()),
-        AvatarError::NoFace { name, frames } => StudioError::Invalid(format!(
-            "{name}: no face found in any of {frames} frames; show one person who looks ahead"
-        )),
-        AvatarError::Io { .. } if error.is_storage_full() => {
-            StudioError::Busy { detail: "this server's disk is full".to_owned(), retry_after: 60 }
-        }
-        // A landmark file that is missing or damaged: the operator's to mend, and no secret.
-        AvatarError::Face(_) => StudioError::Invalid(error.to_string()),
-        _ => StudioError::internal(error.to_string()),
-    }
+/// What kind of backend has the descriptor id `id`.
+fn mode_of(id: &str) -> Mode {
+    if id == DEMO_ID { Mode::Demo } else { Mode::Model }
 }

@@ -33,7 +33,8 @@ impl Server {
 
     /// The first backend is a text file; the second is not there; what is linked into the program serves.
     async fn open_in(folder: tempfile::TempDir) -> Self {
-        let text = "[media]\nmax_speech = \"5s\"\n[engine]\nbackends = [\"text\", \"gone\"]\nplugin_dirs = [\".\"]\n\
+        // Time enough on a machine that has other things to do.
+        let text = "[server]\nrequest_timeout = \"10m\"\n[media]\nmax_speech = \"5s\"\n[engine]\nbackends = [\"text\", \"gone\"]\nplugin_dirs = [\".\"]\n\
                     [backend.text]\nlibrary = \"libtext.so\"\n[backend.gone]\nlibrary = \"libgone.so\"\n";
         let bases = Bases { config: folder.path().to_owned(), program: folder.path().to_owned() };
         let config = Arc::new(Config::parse("test.toml", text, &bases).unwrap());
@@ -232,13 +233,25 @@ async fn a_damaged_avatar_is_made_again() {
     server.studio.shut_down().await;
 }
 
+#[test]
+fn a_backends_progress_reaches_the_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let bases = Bases { config: folder.path().to_owned(), program: folder.path().to_owned() };
+    let stages = Stages::open(&Config::parse("t", "", &bases).unwrap()).unwrap();
+    let job = Job::new();
+    assert_eq!(job.backend_permille(), None);
+    stages.stage_on(&stages.builtin_avatar().unwrap(), LAST_RESORT, &job).unwrap();
+    assert!(job.backend_permille().unwrap() > 500, "{:?}", job.backend_permille());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_count_against_the_limit_while_they_start() {
     let server = Server::open().await;
     let most = server.studio.inner.config.server.max_sessions;
-    let places: Vec<_> = (0..most).map(|n| server.studio.take_place(&format!("s{n}")).unwrap()).collect();
+    let sessions = &server.studio.inner.sessions;
+    let places: Vec<_> = (0..most).map(|n| sessions.take(&format!("s{n}")).unwrap()).collect();
     let (status, reply) = server.post("/api/webrtc/realtime/start?session_id=more").await;
     assert_eq!(status, 503, "{reply}");
     drop(places);
-    assert!(server.studio.take_place("more").is_ok(), "a start that came to nothing frees its place");
+    assert!(sessions.take("more").is_ok(), "a start that came to nothing frees its place");
 }

@@ -13,10 +13,9 @@ pub(super) async fn initialize(State(app): State<App>) -> Json<Value> {
     let backends = app.studio.initialize().await;
     let failed: Vec<_> = backends.iter().filter(|backend| backend.state != BackendState::Ready).collect();
     let serving = backends.iter().find(|backend| backend.state == BackendState::Ready);
-    // The built-in copy of demo is no answer to a model that was configured and did not come up.
-    let wanted_model = failed.iter().any(|backend| backend.mode == Mode::Model);
-    let model_serves = serving.is_some_and(|backend| backend.mode == Mode::Model);
-    if serving.is_some() && (model_serves || !wanted_model) {
+    // Demo is no answer to a backend that was configured and did not come up.
+    let model_serves = serving.is_some_and(|backend| backend.mode == Some(Mode::Model));
+    if model_serves || serving.is_some() && failed.is_empty() {
         return Json(json!({ "status": "success", "backends": backends }));
     }
     let reasons: Vec<_> =

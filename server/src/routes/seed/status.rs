@@ -17,7 +17,7 @@ pub(super) async fn health() -> Json<Value> {
 pub(super) async fn models(State(app): State<App>) -> Result<Json<Value>, SeedError> {
     let ready = |mode: Option<Mode>| {
         app.studio.backends().into_iter().find(|backend| {
-            backend.state == BackendState::Ready && mode.is_none_or(|mode| backend.mode == mode)
+            backend.state == BackendState::Ready && mode.is_none_or(|mode| backend.mode == Some(mode))
         })
     };
     let studio = app.studio.clone();

@@ -127,11 +127,24 @@ async fn every_answer_is_marked() {
 #[tokio::test]
 async fn readiness_names_who_serves_and_why_others_do_not() {
     let server = Server::new();
-    let ready = server.get("/ready").await.json();
-    assert_eq!((&ready["ready"], &ready["serving"]), (&json!(true), &json!("demo")));
+    let ready = server.get("/ready").await;
+    assert_eq!(ready.status, 200, "demo serves");
+    let ready = ready.json();
+    assert_eq!((&ready["status"], &ready["serving"]), (&json!("degraded"), &json!("demo")));
     assert_eq!(ready["backends"][0]["detail"], "model.onnx is missing");
     let server = Server::with(TOKENS);
-    server.get("/ready").await.assert(200, json!({ "ready": true }));
+    server.get("/ready").await.assert(200, json!({ "ready": true, "status": "degraded" }));
+    server.studio.state.lock().unwrap().model_ready = true;
+    server.get("/ready").await.assert(200, json!({ "ready": true, "status": "ready" }));
+}
+
+#[tokio::test]
+async fn a_required_backend_that_is_not_ready_is_503() {
+    let server = Server::with(TOKENS);
+    server.studio.state.lock().unwrap().model_required = true;
+    server.get("/ready").await.assert(503, json!({ "ready": false, "status": "unavailable" }));
+    server.studio.state.lock().unwrap().model_ready = true;
+    server.get("/ready").await.assert(200, json!({ "ready": true, "status": "ready" }));
 }
 
 #[tokio::test]

@@ -37,6 +37,11 @@ impl Server {
 
     /// With further lines of `[server]`.
     fn with(server: &str) -> Self {
+        Self::with_media(server, "")
+    }
+
+    /// With further lines of `[server]` and of `[media]`.
+    fn with_media(server: &str, media: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         for sub in ["data/media", "talk/data/video", "talk/data/audio"] {
@@ -46,8 +51,8 @@ impl Server {
         std::fs::write(at("talk/data/audio/yongen.wav"), "RIFF").unwrap();
         std::fs::write(at("talk/data/video/yongen.mp4"), "a face").unwrap();
         std::fs::write(at("talk/data/video/wall.mp4"), "no face").unwrap();
-        let text =
-            format!("[server]\n{server}\n[media]\nroots = [{{ path = \"talk\", prefix = \"../MuseTalk\" }}]");
+        let roots = "roots = [{ path = \"talk\", prefix = \"../MuseTalk\" }]";
+        let text = format!("[server]\n{server}\n[media]\n{media}\n{roots}");
         let bases = Bases { config: folder.path().to_owned(), program: folder.path().to_owned() };
         let config = Arc::new(Config::parse("test.toml", &text, &bases).unwrap());
         let studio = Arc::new(MemoryStudio::default());

@@ -25,6 +25,7 @@ pub(super) struct State {
     pub(super) sessions: BTreeMap<String, SessionReport>,
     pub(super) last_speech: Option<SpeechSource>,
     pub(super) model_ready: bool,
+    pub(super) model_required: bool,
     pub(super) full: bool,
 }
 
@@ -39,20 +40,22 @@ impl MemoryStudio {
 impl Studio for MemoryStudio {
     fn backends(&self) -> Vec<BackendReport> {
         let ready = self.state.lock().unwrap().model_ready;
-        let (state, detail) =
-            if ready { (BackendState::Ready, "") } else { (BackendState::Failed, "model.onnx is missing") };
+        let (state, mode, detail) = match ready {
+            true => (BackendState::Ready, Some(Mode::Model), ""),
+            false => (BackendState::Failed, None, "model.onnx is missing"),
+        };
         vec![
             BackendReport {
                 name: "onnx".into(),
                 state,
-                mode: Mode::Model,
+                mode,
                 detail: detail.into(),
-                required: false,
+                required: self.state.lock().unwrap().model_required,
             },
             BackendReport {
                 name: "demo".into(),
                 state: BackendState::Ready,
-                mode: Mode::Demo,
+                mode: Some(Mode::Demo),
                 detail: String::new(),
                 required: false,
             },

@@ -128,6 +128,16 @@ async fn uploads_that_cannot_be_taken_are_refused() {
 }
 
 #[tokio::test]
+async fn uploads_together_have_a_limit() {
+    let server = Server::with_media("", "max_uploads = \"1MiB\"");
+    let clip = vec![7; 700 << 10];
+    assert_eq!(server.upload("/v1/speech", "file", "a.wav", &clip).await.status, 201);
+    let refused = server.upload("/v1/speech", "file", "b.wav", &clip).await;
+    assert_problem(&refused, 507, "max_uploads");
+    assert_eq!(server.get("/v1/speech").await.json()["speech"].as_array().unwrap().len(), 3, "two others");
+}
+
+#[tokio::test]
 async fn sessions_and_backends_are_listed() {
     let server = Server::new();
     server.post("/api/webrtc/realtime/start?session_id=anna").await;
@@ -140,7 +150,7 @@ async fn sessions_and_backends_are_listed() {
     let backends = server.get("/v1/backends").await.json();
     assert_eq!(
         backends["backends"][0],
-        json!({ "name": "onnx", "state": "failed", "mode": "model", "detail": "model.onnx is missing", "required": false })
+        json!({ "name": "onnx", "state": "failed", "detail": "model.onnx is missing", "required": false })
     );
 }
 

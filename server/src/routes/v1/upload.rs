@@ -57,6 +57,7 @@ impl From<UploadError> for Problem {
             }
             UploadError::Disk(_) => return Self::Studio(StudioError::internal(error)),
             UploadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            UploadError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             UploadError::Interrupted(_) => StatusCode::REQUEST_TIMEOUT,
             UploadError::Empty => StatusCode::BAD_REQUEST,
         };

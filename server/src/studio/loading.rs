@@ -1,0 +1,240 @@
+//! Which avatar is loaded in which backend instance, and the making of blobs that are missing: each once at a time,
+//! whoever waits for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use lipcast_engine::avatar::{Avatar, AvatarId, Job, RgbSource};
+use lipcast_engine::backend::{self, Instance, LoadedAvatar};
+
+/// Loaded avatars and preparations that run. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Loading(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    entries: Mutex<HashMap<Key, Entry>>,
+    changed: Condvar,
+}
+
+/// An avatar and the name of an instance.
+type Key = (AvatarId, String);
+
+/// What is known of an avatar in an instance, good as long as both are the ones it is about.
+struct Entry {
+    avatar: Weak<Avatar>,
+    instance: Weak<dyn Instance>,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    /// Its blob is being made; the job stops that.
+    Preparing(Job),
+    Loaded(Arc<dyn LoadedAvatar>),
+    /// It could not be; tried again when [`PATIENCE`] has passed.
+    Failed(String, Instant),
+}
+
+/// How long a failure stands before the same is tried again: a full disk may have been cleared by then.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often somebody who waits looks whether it still shall.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What [`Loading::at_once`] finds.
+pub(super) enum Found {
+    Loaded(Arc<dyn LoadedAvatar>),
+    /// Its blob has to be made first; [`Loading::in_background`] does it.
+    Missing,
+    /// It cannot be loaded; why.
+    Failed(String),
+}
+
+impl Loading {
+    /// `avatar` in `instance`, if it is loaded or has a blob that can be.
+    pub(super) fn at_once(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> Found {
+        match self.known(avatar, instance) {
+            Some(State::Loaded(there)) => return Found::Loaded(there),
+            Some(State::Preparing(_)) => return Found::Missing,
+            Some(State::Failed(reason, _)) => return Found::Failed(reason),
+            None => {}
+        }
+        match backend::load_existing(avatar, instance) {
+            Ok(Some(there)) => {
+                self.set(avatar, instance, State::Loaded(there.clone()));
+                Found::Loaded(there)
+            }
+            Ok(None) => Found::Missing,
+            Err(error) => Found::Failed(error.to_string()),
+        }
+    }
+
+    /// Begins to prepare `avatar` for `instance` on a thread of its own, unless somebody does already.
+    pub(super) fn in_background(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) {
+        let job = Job::new();
+        if !self.begin(avatar, instance, &job) {
+            return;
+        }
+        let (loading, avatar, instance) = (self.clone(), avatar.clone(), instance.clone());
+        let span = tracing::Span::current();
+        let prepare = move || span.in_scope(|| drop(loading.prepare(&avatar, &instance, None, &job)));
+        if let Err(error) = std::thread::Builder::new().name("prepare blob".to_owned()).spawn(prepare) {
+            tracing::error!(%error, "no thread to prepare an avatar");
+        }
+    }
+
+    /// `avatar` in `instance`, for as long as it takes: its blob is made when it is missing, here or, when somebody
+    /// is at it already, there. `frames` are the source's, where they are at hand.
+    ///
+    /// # Errors
+    /// Why it cannot be; also when `job` is cancelled.
+    pub(super) fn wait(
+        &self,
+        avatar: &Arc<Avatar>,
+        instance: &Arc<dyn Instance>,
+        frames: Option<RgbSource>,
+        job: &Job,
+    ) -> Result<Arc<dyn LoadedAvatar>, String> {
+        match self.at_once(avatar, instance) {
+            Found::Loaded(there) => Ok(there),
+            Found::Failed(reason) => Err(reason),
+            Found::Missing if self.begin(avatar, instance, job) => {
+                self.prepare(avatar, instance, frames, job)
+            }
+            Found::Missing => self.outcome(avatar, instance, job),
+        }
+    }
+
+    /// Waits for a preparation that runs.
+    ///
+    /// # Errors
+    /// Why it failed; also when `job`, that of who waits, is cancelled.
+    pub(super) fn outcome(
+        &self,
+        avatar: &Arc<Avatar>,
+        instance: &Arc<dyn Instance>,
+        job: &Job,
+    ) -> Result<Arc<dyn LoadedAvatar>, String> {
+        let mut entries = self.lock();
+        loop {
+            match entries.get(&key(avatar, instance)).filter(|entry| entry.is_for(avatar, instance)) {
+                Some(Entry { state: State::Loaded(there), .. }) => return Ok(there.clone()),
+                Some(Entry { state: State::Failed(reason, _), .. }) => return Err(reason.clone()),
+                Some(Entry { state: State::Preparing(_), .. }) if !job.is_cancelled() => {}
+                _ => return Err("cancelled".to_owned()),
+            }
+            let waited = self.0.changed.wait_timeout(entries, LOOK);
+            entries = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Forgets an avatar; preparations of it stop.
+    pub(super) fn forget(&self, id: &AvatarId) {
+        // Unloading may take a while: not under the lock.
+        let forgotten: Vec<_> = self.lock().extract_if(|(avatar, _), _| avatar == id).collect();
+        stop(forgotten.into_iter().map(|(_, entry)| entry));
+        self.0.changed.notify_all();
+    }
+
+    /// Stops all preparations.
+    pub(super) fn stop(&self) {
+        let entries = std::mem::take(&mut *self.lock());
+        stop(entries.into_values());
+        self.0.changed.notify_all();
+    }
+
+    /// Notes that the caller prepares; `false` when somebody does, or it is done.
+    fn begin(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, job: &Job) -> bool {
+        let mut entries = self.lock();
+        let known = entries.get(&key(avatar, instance)).filter(|entry| entry.is_for(avatar, instance));
+        if known.is_some_and(|entry| entry.stands()) {
+            return false;
+        }
+        let entry = Entry::new(avatar, instance, State::Preparing(job.clone()));
+        let former = entries.insert(key(avatar, instance), entry);
+        drop(entries);
+        drop(former);
+        true
+    }
+
+    /// Does what [`Loading::begin`] announced, and tells who waits.
+    fn prepare(
+        &self,
+        avatar: &Arc<Avatar>,
+        instance: &Arc<dyn Instance>,
+        frames: Option<RgbSource>,
+        job: &Job,
+    ) -> Result<Arc<dyn LoadedAvatar>, String> {
+        let load = || backend::load_avatar(avatar, instance, frames, job).map_err(|error| error.to_string());
+        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
+            .unwrap_or_else(|_| Err("it panicked while it was prepared".to_owned()));
+        let state = match &loaded {
+            Ok(there) => State::Loaded(there.clone()),
+            Err(reason) => State::Failed(reason.clone(), Instant::now()),
+        };
+        if let Err(reason) = &loaded
+            && !job.is_cancelled()
+        {
+            tracing::warn!(backend = instance.name(), avatar = %avatar.id(), reason, "cannot show it");
+        }
+        let mut entries = self.lock();
+        // Not if it was forgotten meanwhile, or is another's.
+        let own = entries
+            .get_mut(&key(avatar, instance))
+            .filter(|entry| entry.is_for(avatar, instance) && matches!(entry.state, State::Preparing(_)));
+        match own {
+            // The next one may try again at once.
+            Some(_) if job.is_cancelled() => drop(entries.remove(&key(avatar, instance))),
+            Some(entry) => entry.state = state,
+            None => {}
+        }
+        drop(entries);
+        self.0.changed.notify_all();
+        loaded
+    }
+
+    fn known(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> Option<State> {
+        let entries = self.lock();
+        let entry = entries.get(&key(avatar, instance))?;
+        (entry.is_for(avatar, instance) && entry.stands()).then(|| entry.state.clone())
+    }
+
+    fn set(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, state: State) {
+        let former = self.lock().insert(key(avatar, instance), Entry::new(avatar, instance, state));
+        // After the lock: unloading may take a while.
+        drop(former);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, state: State) -> Self {
+        Self { avatar: Arc::downgrade(avatar), instance: Arc::downgrade(instance), state }
+    }
+
+    fn is_for(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> bool {
+        let same_avatar = self.avatar.upgrade().is_some_and(|known| Arc::ptr_eq(&known, avatar));
+        same_avatar && self.instance.upgrade().is_some_and(|known| Arc::ptr_eq(&known, instance))
+    }
+
+    fn stands(&self) -> bool {
+        !matches!(&self.state, State::Failed(_, since) if since.elapsed() > PATIENCE)
+    }
+}
+
+fn stop(entries: impl Iterator<Item = Entry>) {
+    for entry in entries {
+        if let State::Preparing(job) = entry.state {
+            job.cancel();
+        }
+    }
+}
+
+fn key(avatar: &Avatar, instance: &Arc<dyn Instance>) -> Key {
+    (avatar.id().clone(), instance.name().to_owned())
+}
