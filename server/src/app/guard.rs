@@ -45,7 +45,12 @@ pub(super) async fn limit_time(State(app): State<App>, request: Request, next: N
     let dialect = Dialect::of(request.uri().path());
     match tokio::time::timeout(app.config.server.request_timeout, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => dialect.error(StatusCode::SERVICE_UNAVAILABLE, "this took too long; try again"),
+        Err(_) => {
+            let mut response =
+                dialect.error(StatusCode::SERVICE_UNAVAILABLE, "this took too long; try again");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response
+        }
     }
 }
 

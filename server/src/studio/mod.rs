@@ -124,7 +124,12 @@ impl Studio for EngineStudio {
         let span = tracing::Span::current();
         let opened =
             tokio::task::spawn_blocking(move || span.in_scope(|| studio.open_session(request, job))).await;
-        let (performance, ended) = opened.map_err(StudioError::internal)??;
+        let stopped =
+            || StudioError::Conflict(format!("session \"{}\" was stopped while it started", place.name()));
+        let (performance, ended) = match opened.map_err(StudioError::internal)? {
+            Err(StudioError::Cancelled) => return Err(stopped()),
+            opened => opened?,
+        };
         let performance = Arc::new(performance);
         let started = Started {
             avatar: performance.avatar.clone(),
@@ -134,8 +139,7 @@ impl Studio for EngineStudio {
         };
         if !place.fill(&performance) {
             performance.live.end();
-            let detail = format!("session \"{session}\" was stopped while it started");
-            return Err(StudioError::Conflict(detail));
+            return Err(stopped());
         }
         *lock(&self.inner.current) = Some(started.avatar.clone());
         let (stream, grace) = (performance.stream(), self.inner.config.session.viewer_grace);

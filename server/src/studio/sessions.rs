@@ -133,6 +133,10 @@ impl<P> Slot<P> {
 }
 
 impl<P> Place<P> {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What stops the opening when the session is stopped meanwhile.
     pub(super) fn job(&self) -> Job {
         (*self.job).clone()
@@ -140,7 +144,7 @@ impl<P> Place<P> {
 
     /// The session runs now; `false` when it was stopped meanwhile, and the caller has to end it.
     #[must_use]
-    pub(super) fn fill(self, performance: &Arc<P>) -> bool {
+    pub(super) fn fill(&self, performance: &Arc<P>) -> bool {
         let mut slots = self.sessions.lock();
         match slots.by_name.get_mut(&self.name) {
             Some(slot) if slot.is_start_of(&self.job) => {
