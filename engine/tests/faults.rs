@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, unbounded};
 use lipcast_engine::avatar::{AvatarId, AvatarStore, Job, PrepareOptions, PrepareSource};
 use lipcast_engine::backend::{
-    BackendSpec, Backends, FrameReply, FrameRequest, Instance, LocalInstance, Outcome, RequestFlags,
-    SessionPort, load_avatar,
+    BackendSpec, Backends, FrameReply, FrameRequest, Instance, LocalInstance, Outcome, ReportedState,
+    RequestFlags, SessionPort, load_avatar,
 };
 use lipcast_engine::time::FrameRate;
 use lipcast_plugins_api::author::*;
@@ -253,15 +253,15 @@ fn chosen(settings: Value) -> (Arc<Backends>, Arc<dyn Instance>) {
 fn a_lost_device_ends_the_instance_in_its_own_words_and_the_next_backend_takes_new_sessions() {
     let (backends, moody) = chosen(json!({"lose_device_at": 2}));
     let (mut line, mut other) = (Line::open(&moody), Line::open(&moody));
-    assert_eq!((backends.ready().len(), backends.report()[0].state), (2, "ready"));
+    assert_eq!((backends.ready().len(), backends.report()[0].state), (2, ReportedState::Ready));
     assert!(matches!(line.draw(2), Outcome::Gone(_)));
     assert!(matches!(other.draw(1), Outcome::Gone(reason) if reason.contains("fell off the bus")));
     assert_eq!(backends.ready().len(), 1);
-    assert_eq!(backends.report()[0].state, "failed");
+    assert_eq!(backends.report()[0].state, ReportedState::Failed);
     assert_eq!(backends.report()[0].detail, "DEVICE_LOST: fell off the bus");
     backends.retry_failed();
     backends.wait_settled();
-    assert_eq!((backends.ready().len(), backends.report()[0].state), (2, "ready"));
+    assert_eq!((backends.ready().len(), backends.report()[0].state), (2, ReportedState::Ready));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_backend_that_calls_itself_broken_is_replaced_without_being_asked_for_a_fram
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(moody.lost().unwrap(), "it calls itself broken: overheated");
-    assert_eq!((backends.ready().len(), backends.report()[0].state), (1, "failed"));
+    assert_eq!((backends.ready().len(), backends.report()[0].state), (1, ReportedState::Failed));
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Instance for Slow {
 
     fn prepare_avatar(
         &self,
-        _: &mut dyn AvatarSource,
+        source: &mut dyn AvatarSource,
         sink: &mut (dyn Write + Send),
         job: &Job,
     ) -> Result<(), BackendError> {
@@ -77,11 +77,14 @@ impl Instance for Slow {
         if self.refuses {
             return Err(self.refusal());
         }
-        sink.write_all(b"blob").map_err(|_| self.refusal())
+        let (width, height) = source.size();
+        let blob = [width.to_le_bytes(), height.to_le_bytes()].concat();
+        sink.write_all(&blob).map_err(|_| self.refusal())
     }
 
-    fn load_avatar(&self, _: &[u8]) -> Result<Arc<dyn LoadedAvatar>, BackendError> {
-        Ok(Arc::new(There))
+    fn load_avatar(&self, blob: &[u8]) -> Result<Arc<dyn LoadedAvatar>, BackendError> {
+        let side = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| blob[at + byte]));
+        Ok(Arc::new(There { canvas: (side(0), side(4)) }))
     }
 
     fn open_session(
@@ -94,15 +97,17 @@ impl Instance for Slow {
     }
 }
 
-struct There;
+struct There {
+    canvas: (u32, u32),
+}
 
 impl LoadedAvatar for There {
     fn info(&self) -> AvatarInfo {
         AvatarInfo {
-            canvas_width: 512,
-            canvas_height: 512,
+            canvas_width: self.canvas.0,
+            canvas_height: self.canvas.1,
             fps: FrameRate::FPS_25,
-            frame_count: 1,
+            frame_count: 0,
             max_rect: (2, 2),
             idle: Idle::Host,
             rest: Rest::Backend,
