@@ -130,7 +130,7 @@ async fn uploads_that_cannot_be_taken_are_refused() {
 #[tokio::test]
 async fn uploads_together_have_a_limit() {
     let server = Server::with_media("", "max_uploads = \"1MiB\"");
-    let clip = vec![7; 700 << 10];
+    let clip = [b"RIFF".as_slice(), &[7; 700 << 10]].concat();
     assert_eq!(server.upload("/v1/speech", "file", "a.wav", &clip).await.status, 201);
     let refused = server.upload("/v1/speech", "file", "b.wav", &clip).await;
     assert_problem(&refused, 507, "max_uploads");
