@@ -194,10 +194,12 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// An empty one on the disk of `folder`.
+    /// An empty one on the disk of `folder`, or else where the system keeps temporary files.
     pub(super) fn create(folder: &Path, size: (usize, usize)) -> Result<Self, AvatarError> {
-        let file =
-            tempfile::tempfile_in(folder).map_err(AvatarError::io("create a temporary file in", folder))?;
+        // A read-only folder still shows its avatars, if the system has room elsewhere.
+        let file = tempfile::tempfile_in(folder)
+            .or_else(|_| tempfile::tempfile())
+            .map_err(AvatarError::io("create a temporary file in", folder))?;
         Ok(Self { file, size, count: 0 })
     }
 

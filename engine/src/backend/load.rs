@@ -59,7 +59,12 @@ pub fn load_avatar(
     tracing::info!(avatar = %avatar.id(), backend = instance.name(), "preparing");
     let rgb = frames.map_or_else(|| avatar.open_source(), Ok)?;
     let mut source = StoredSource { avatar, rgb };
-    let mut writer = avatar.blob_writer(id, version)?;
+    let mut writer = match avatar.blob_writer(id, version) {
+        Err(error) if error.is_storage_full() => {
+            return load_unstored(&mut source, avatar, instance, &error, job);
+        }
+        writer => writer?,
+    };
     instance.prepare_avatar(&mut source, &mut writer, job)?;
     writer.commit()?;
     let blob = avatar.blob(id, version)?.ok_or_else(|| BackendError::Contract {
@@ -67,6 +72,20 @@ pub fn load_avatar(
         call: "prepare_avatar",
         message: "its blob could not be read back".to_owned(),
     })?;
+    checked(instance.load_avatar(&blob)?, avatar, instance)
+}
+
+/// Loads from a blob that lives in memory, on a disk that takes none: better made at every start than not shown.
+fn load_unstored(
+    source: &mut StoredSource<'_>,
+    avatar: &Avatar,
+    instance: &Arc<dyn Instance>,
+    error: &AvatarError,
+    job: &Job,
+) -> Result<Arc<dyn LoadedAvatar>, LoadError> {
+    tracing::warn!(avatar = %avatar.id(), %error, "its blob is not kept");
+    let mut blob = Vec::new();
+    instance.prepare_avatar(source, &mut blob, job)?;
     checked(instance.load_avatar(&blob)?, avatar, instance)
 }
 

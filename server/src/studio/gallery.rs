@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lipcast_engine::avatar::{
     Avatar, AvatarError, AvatarId, AvatarStore, Job, PrepareOptions, PrepareSource, RgbSource, Summary,
@@ -11,12 +12,15 @@ use lipcast_engine::avatar::{
 use crate::app::{AvatarSummary, StudioError};
 use crate::config::MediaConfig;
 
+/// How long a failure to store the built-in avatar stands: a full disk may have been cleared by then.
+const DRAW_AGAIN: Duration = Duration::from_secs(30);
+
 /// The store, and the rules of this program around it.
 pub struct Gallery {
     store: AvatarStore,
     options: PrepareOptions,
-    /// Held while the built-in avatar is drawn, so that it is drawn once.
-    builtin: Mutex<()>,
+    /// Held while the built-in avatar is drawn, so that it is drawn once; when that last failed.
+    builtin: Mutex<Option<Instant>>,
 }
 
 impl Gallery {
@@ -76,14 +80,21 @@ impl Gallery {
     pub fn builtin_avatar(&self) -> Result<Arc<Avatar>, StudioError> {
         // The id is a constant of the engine, and one that its own rule allows.
         let id = AvatarId::parse(builtin::ID).map_err(StudioError::internal)?;
-        let _once = self.builtin.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.store.avatar(&id) {
-            Ok(avatar) => Ok(avatar),
-            Err(_) => {
-                let drawn = self.store.prepare(&id, PrepareSource::Builtin, &self.options, &Job::new());
-                drawn.map_err(|error| said(&error))
-            }
+        let mut failed = self.builtin.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(avatar) = self.store.avatar(&id) {
+            return Ok(avatar);
         }
+        // Seconds of drawing for nothing at every look at the list would be a burden of their own.
+        if failed.is_some_and(|at| at.elapsed() < DRAW_AGAIN) {
+            let detail = "the built-in avatar could not be stored a moment ago; the log tells why".to_owned();
+            return Err(StudioError::Busy { detail, retry_after: DRAW_AGAIN.as_secs() as u32 });
+        }
+        let drawn = self.store.prepare(&id, PrepareSource::Builtin, &self.options, &Job::new());
+        *failed = drawn.is_err().then(Instant::now);
+        drawn.map_err(|error| {
+            tracing::error!(%error, "the built-in avatar cannot be stored");
+            said(&error)
+        })
     }
 
     /// Deletes an avatar; a loaded one stays whole.
@@ -142,8 +153,9 @@ fn said(error: &AvatarError) -> StudioError {
         AvatarError::NoFace { name, frames } => StudioError::Invalid(format!(
             "{name}: no face found in any of {frames} frames; show one person who looks ahead"
         )),
-        AvatarError::Io { .. } if error.is_storage_full() => {
-            StudioError::Busy { detail: "this server's disk is full".to_owned(), retry_after: 60 }
+        AvatarError::Io { source, .. } if error.is_storage_full() => {
+            // "no storage space", "read-only filesystem or storage medium" and the like.
+            StudioError::Busy { detail: format!("this server's disk: {}", source.kind()), retry_after: 60 }
         }
         // A landmark file that is missing or damaged: the operator's to mend, and no secret.
         AvatarError::Face(_) => StudioError::Invalid(error.to_string()),

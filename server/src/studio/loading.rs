@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use lipcast_engine::avatar::{Avatar, AvatarId, Job, RgbSource};
-use lipcast_engine::backend::{self, Instance, LoadedAvatar};
+use lipcast_engine::avatar::{Avatar, AvatarError, AvatarId, Job, RgbSource};
+use lipcast_engine::backend::{self, Instance, LoadError, LoadedAvatar};
 
 /// Loaded avatars and preparations that run. Clones share them.
 #[derive(Clone, Default)]
@@ -67,7 +67,7 @@ impl Loading {
                 Found::Loaded(there)
             }
             Ok(None) => Found::Missing,
-            Err(error) => Found::Failed(error.to_string()),
+            Err(error) => Found::Failed(reason(&error)),
         }
     }
 
@@ -167,7 +167,7 @@ impl Loading {
         frames: Option<RgbSource>,
         job: &Job,
     ) -> Result<Arc<dyn LoadedAvatar>, String> {
-        let load = || backend::load_avatar(avatar, instance, frames, job).map_err(|error| error.to_string());
+        let load = || backend::load_avatar(avatar, instance, frames, job).map_err(|error| reason(&error));
         let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
             .unwrap_or_else(|_| Err("it panicked while it was prepared".to_owned()));
         let state = match &loaded {
@@ -224,6 +224,17 @@ impl Entry {
 
     fn stands(&self) -> bool {
         !matches!(&self.state, State::Failed(_, since) if since.elapsed() > PATIENCE)
+    }
+}
+
+/// What a client may be told: the disk's errors name folders, which are the operator's.
+fn reason(error: &LoadError) -> String {
+    match error {
+        LoadError::Avatar(AvatarError::Io { source, .. }) => {
+            tracing::warn!(%error, "an avatar's files");
+            format!("this server's disk: {}", source.kind())
+        }
+        error => error.to_string(),
     }
 }
 

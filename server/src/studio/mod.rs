@@ -122,11 +122,15 @@ impl Studio for EngineStudio {
         let (studio, job) = (self.clone(), place.job());
         let session = request.session.clone();
         let span = tracing::Span::current();
-        let opened =
-            tokio::task::spawn_blocking(move || span.in_scope(|| studio.open_session(request, job))).await;
+        // Whoever leaves while it starts stops the work; the place stays taken until that has ended, so that abandoned
+        // starts cannot pile up.
+        let mut abandoned = CancelOnDrop(Some(job.clone()));
+        let open = move || (span.in_scope(|| studio.open_session(request, job)), place);
+        let (opened, place) = tokio::task::spawn_blocking(open).await.map_err(StudioError::internal)?;
+        abandoned.0 = None;
         let stopped =
             || StudioError::Conflict(format!("session \"{}\" was stopped while it started", place.name()));
-        let (performance, ended) = match opened.map_err(StudioError::internal)? {
+        let (performance, ended) = match opened {
             Err(StudioError::Cancelled) => return Err(stopped()),
             opened => opened?,
         };
@@ -276,8 +280,8 @@ impl EngineStudio {
                 Err(error) => return Err(StudioError::internal(error)),
             }
         }
-        let reasons = refused.join("; ");
-        Err(StudioError::internal(format!("no backend can show avatar \"{}\": {reasons}", avatar.id())))
+        let (id, reasons) = (avatar.id(), refused.join("; "));
+        Err(StudioError::Conflict(format!("no backend can show avatar \"{id}\": {reasons}")))
     }
 
     fn open_speech(&self, speech: &SpeechSource) -> Result<Option<SpeechDecoder>, StudioError> {
@@ -305,6 +309,17 @@ impl EngineStudio {
 /// Limits of speech files, as configured.
 pub(crate) fn speech_limits(config: &Config) -> SpeechLimits {
     SpeechLimits { max_seconds: config.media.max_speech.as_secs_f64() }
+}
+
+/// Cancels a job unless it is taken out before.
+struct CancelOnDrop(Option<Job>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(job) = &self.0 {
+            job.cancel();
+        }
+    }
 }
 
 fn webrtc_settings(config: &Config) -> WebrtcSettings {

@@ -163,22 +163,24 @@ impl Stages {
         self.gallery.delete(id)
     }
 
-    /// Prepares an avatar, and its blob for the first backend that is ready. Blocks.
+    /// Prepares an avatar, and its blob for the first ready backend that can show it. Blocks.
     ///
     /// # Errors
-    /// In the client's words what is wrong with the source.
+    /// In the client's words what is wrong with the source, also when no backend that is ready can show it.
     pub fn prepare(&self, id: &AvatarId, source: &Path, job: &Job) -> Result<Arc<Avatar>, StudioError> {
         let (avatar, frames) = self.gallery.prepare(id, source, job)?;
         // What was loaded is of the avatar that had the name before.
         self.loading.forget(id);
-        if let Some(instance) = self.backends.ready().first() {
-            // Its failure was logged; another backend may still show the avatar.
-            let loaded = self.loading.wait(&avatar, instance, Some(frames), job);
-            if loaded.is_err() && job.is_cancelled() {
-                return Err(StudioError::Cancelled);
+        let (mut frames, mut refused) = (Some(frames), Vec::new());
+        for instance in self.backends.ready() {
+            match self.loading.wait(&avatar, &instance, frames.take(), job) {
+                Ok(_) => return Ok(avatar),
+                Err(_) if job.is_cancelled() => return Err(StudioError::Cancelled),
+                Err(reason) => refused.push(format!("{}: {reason}", instance.name())),
             }
         }
-        Ok(avatar)
+        let reasons = refused.join("; ");
+        Err(StudioError::Conflict(format!("avatar \"{id}\" was made, but no backend can show it: {reasons}")))
     }
 
     /// Who can show `avatar`, in order of preference, for whoever has time: each backend is loaded when it is asked

@@ -25,7 +25,6 @@ pub(crate) fn quick() -> Router<App> {
         .route("/api/webrtc/musetalk/status", get(status::models))
         .route("/api/webrtc/status/{session_id}", get(status::session))
         .route("/api/webrtc/realtime/status/{session_id}", get(status::realtime))
-        .route("/api/webrtc/realtime/start", post(realtime::start))
         .route("/api/webrtc/realtime/stop", post(realtime::stop))
         .route("/api/webrtc/offer", post(offer::offer))
 }
@@ -35,6 +34,8 @@ pub(crate) fn slow() -> Router<App> {
     Router::new()
         .route("/api/webrtc/avatar/initialize", post(avatar::initialize))
         .route("/api/webrtc/avatar/prepare", post(avatar::prepare))
+        // It may have to draw, mend or load an avatar first.
+        .route("/api/webrtc/realtime/start", post(realtime::start))
 }
 
 /// Why a request of this dialect is refused.
