@@ -93,6 +93,18 @@ fn a_port_in_use_is_told_before_anything_starts() {
 }
 
 #[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.toml"), "[server]\nheader_timeout = \"1s\"\n").unwrap();
+    let served = Served::start(folder.path());
+    let mut silent = TcpStream::connect(served.address).unwrap();
+    silent.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0, "the server closed it");
+    assert!(served.get("/health").starts_with("HTTP/1.1 200"));
+    served.end(Signal::TERM);
+}
+
+#[test]
 fn other_addresses_need_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let output = output(folder.path(), &["serve", "--bind", "0.0.0.0:0"]);

@@ -28,7 +28,7 @@ async fn assert_sockets(count: usize) {
 
 #[tokio::test]
 async fn refused_and_abandoned_offers_leave_no_socket_behind() {
-    let (stream, _units, _came) = support::stream();
+    let (stream, units, _came) = support::stream();
     let settings = WebrtcSettings::for_http_address([127, 0, 0, 1].into());
     let before = sockets();
     // Looks whole from outside; the library finds the fault when it has its socket.
@@ -51,6 +51,12 @@ async fn refused_and_abandoned_offers_leave_no_socket_behind() {
     let mut viewer = connect(CHROMIUM, &stream, &settings).await.unwrap();
     assert!(sockets() > before);
     viewer.close();
+    viewer.finished().await;
+    assert_sockets(before).await;
+
+    // One that never connects is gone with its session, long before its own time is over.
+    let mut viewer = connect(CHROMIUM, &stream, &settings).await.unwrap();
+    drop(units);
     viewer.finished().await;
     assert_sockets(before).await;
 }

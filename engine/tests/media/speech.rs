@@ -212,6 +212,23 @@ fn files_that_are_no_speech_are_refused_by_name() {
 }
 
 #[test]
+fn a_file_without_sound_is_refused_when_it_is_opened() {
+    let files = Files::new();
+    let path = files.write("none.wav", &wav::pcm_16(16_000, 1, &[]));
+    assert!(matches!(SpeechDecoder::open(&path, &ANY), Err(SpeechError::NoSamples { .. })));
+}
+
+#[test]
+fn headers_are_not_searched_for_without_end() {
+    let files = Files::new();
+    let path = files.write("zeros.wav", b"RIFF\xff\xff\xff\xffWAVE");
+    // A gigabyte that takes no room on the disk.
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 30).unwrap();
+    let message = SpeechDecoder::open(&path, &ANY).unwrap_err().to_string();
+    assert!(message.contains("no sound was found in its first 64 MiB"), "{message}");
+}
+
+#[test]
 fn a_file_that_breaks_off_gives_what_it_has() {
     let files = Files::new();
     let whole = wav::pcm_16(16_000, 1, &tone(16_000, 16_000));

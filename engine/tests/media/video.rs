@@ -48,6 +48,16 @@ fn the_usual_formats_give_every_frame_at_the_right_size() {
 }
 
 #[test]
+fn a_slide_show_is_played_at_a_rate_at_which_lips_can_speak() {
+    let files = Files::new();
+    let source = "-f lavfi -i testsrc2=s=160x120:r=1:d=2";
+    let path =
+        files.ffmpeg("slides.mp4", &format!("{source} -c:v libx264 -preset ultrafast -pix_fmt yuv420p"));
+    let (info, frames) = read(&path).unwrap();
+    assert_eq!((info.fps.num(), info.fps.den(), frames.len()), (25, 1, 50));
+}
+
+#[test]
 fn rotation_in_the_container_is_honoured() {
     let files = Files::new();
     // Left half red, right half blue, 160 wide.
