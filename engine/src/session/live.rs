@@ -277,7 +277,7 @@ impl Run {
     }
 
     /// Plans as far ahead as is due: idle frames as late as the backend allows, so that speech that arrives is heard
-    /// soon; frames of speech further ahead, so that a slow batch is not seen.
+    /// soon; frames of speech further ahead, so that a slow batch is not seen, but not ahead of the decoder.
     fn plan_ahead(&mut self, start: Instant, frame: u64) {
         loop {
             let next = self.performance.planned_until();
@@ -288,13 +288,14 @@ impl Run {
         }
     }
 
-    fn is_due(&self, start: Instant, frame: u64, now: Instant) -> bool {
+    fn is_due(&mut self, start: Instant, frame: u64, now: Instant) -> bool {
         now + self.ahead() >= start + self.config.fps.start_of(frame)
     }
 
-    fn ahead(&self) -> Duration {
+    fn ahead(&mut self) -> Duration {
         let batch = self.performance_batch();
-        if self.performance.is_speaking() { batch + self.config.render_ahead } else { batch }
+        let further = self.performance.is_speaking() && !self.performance.lacks_speech();
+        if further { batch + self.config.render_ahead } else { batch }
     }
 
     /// How early a frame must be asked for: the 99th percentile of a batch, and a margin for the scheduler.

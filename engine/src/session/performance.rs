@@ -180,6 +180,12 @@ impl Performance {
         self.gone.as_deref()
     }
 
+    /// Whether the next frame needs speech that is queued and not decoded yet.
+    pub fn lacks_speech(&mut self) -> bool {
+        self.speech.pump();
+        self.timeline.lacks_speech(&self.speech)
+    }
+
     /// 99th percentile of the backend's batches so far.
     pub fn batch_p99(&self) -> std::time::Duration {
         self.stage.instance.batch_p99()

@@ -105,6 +105,13 @@ impl Timeline {
         self.underruns
     }
 
+    /// Whether the next frame needs speech that is queued and not decoded yet: planned now, it would get silence.
+    pub fn lacks_speech(&self, speech: &SpeechQueue) -> bool {
+        let State::Speaking { pushed, end: None, .. } = self.state else { return false };
+        let missing = self.needed(self.next).saturating_sub(pushed);
+        (speech.buffered_16k() as u64) < missing && !speech.is_exhausted()
+    }
+
     /// Barge-in: whatever was being said is over at the next frame. The caller clears the queue and resets the port.
     pub fn interrupt(&mut self) {
         self.state = State::Idle;

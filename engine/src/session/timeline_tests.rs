@@ -112,6 +112,30 @@ fn the_host_blends_in_and_out_when_the_backend_does_not() {
 }
 
 #[test]
+fn speech_that_is_not_decoded_yet_is_told_from_speech_that_is_over() {
+    let mut timeline = timeline(Rest::Backend);
+    let mut queue = SpeechQueue::default();
+    assert!(!timeline.lacks_speech(&queue), "idle needs none");
+    let (sender, receiver) = bounded(1);
+    let send = |samples: usize| {
+        let chunk = SpeechChunk { at_16k: vec![0.5; samples], at_48k: vec![0.5; samples * 3] };
+        sender.send(SpeechEvent::Chunk(chunk)).unwrap();
+    };
+    queue.enqueue(UtteranceId(0), receiver);
+    send(640 + LOOKAHEAD as usize);
+    timeline.step(&mut queue);
+    assert!(timeline.lacks_speech(&queue), "the first frame has used up all there was");
+    send(640);
+    queue.pump();
+    assert!(!timeline.lacks_speech(&queue));
+    timeline.step(&mut queue);
+    drop(sender);
+    queue.pump();
+    assert!(!timeline.lacks_speech(&queue), "nothing more is to come");
+    assert_eq!(timeline.underruns(), 0);
+}
+
+#[test]
 fn a_source_that_falls_behind_costs_silence_not_alignment() {
     let mut timeline = timeline(Rest::Backend);
     let mut queue = SpeechQueue::default();
