@@ -33,6 +33,13 @@ impl Avatar {
         &self.manifest
     }
 
+    /// Whether the file of its frames is gone or has another length than what is mapped of it. To read a mapped page
+    /// that was cut off is the end of the process, so nobody new should.
+    pub(super) fn is_cut(&self) -> bool {
+        let length = fs::metadata(self.folder.join(FRAMES)).map(|data| data.len());
+        length.ok() != Some(self.frames.bytes().len() as u64)
+    }
+
     /// What preparing noticed.
     pub fn report(&self) -> &Report {
         &self.manifest.report

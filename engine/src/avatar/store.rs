@@ -123,9 +123,12 @@ impl AvatarStore {
             }
         };
         let folder = (meta.ino(), meta.created().ok());
-        let entry = match loaded.get(id) {
-            Some(entry) if entry.folder == folder => entry.avatar.clone(),
-            _ => {
+        let known = loaded.get(id).filter(|entry| {
+            entry.folder == folder && !entry.avatar.as_ref().is_ok_and(|avatar| avatar.is_cut())
+        });
+        let entry = match known {
+            Some(entry) => entry.avatar.clone(),
+            None => {
                 let avatar = match Avatar::load(&path, id, self.disk.clone()) {
                     Ok(avatar) => Ok(Arc::new(avatar)),
                     Err(AvatarError::Damaged { file, reason, .. }) => Err(Damage { file, reason }),

@@ -172,6 +172,8 @@ pub struct AvatarSummary {
     pub frame_count: usize,
     /// Whether it comes with the program and cannot be deleted.
     pub builtin: bool,
+    /// What preparing noticed about the source as a whole, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// One configured backend.

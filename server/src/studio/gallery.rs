@@ -139,6 +139,7 @@ impl AvatarSummary {
             fps: avatar.fps().as_f64(),
             frame_count: avatar.frame_count(),
             builtin: avatar.id().as_str() == builtin::ID,
+            notes: avatar.report().notes.clone(),
         }
     }
 }
@@ -149,6 +150,10 @@ fn said(error: &AvatarError) -> StudioError {
         AvatarError::Cancelled => StudioError::Cancelled,
         AvatarError::Unknown(id) => StudioError::Unknown(format!("there is no avatar \"{id}\"")),
         AvatarError::Busy(_) => StudioError::Conflict(error.to_string()),
+        // It was not to be mended, and the reason tells what can be done.
+        AvatarError::Damaged { id, file, reason } => {
+            StudioError::Conflict(format!("avatar \"{id}\" is damaged: {file}: {reason}"))
+        }
         AvatarError::Source { .. } | AvatarError::Media(_) => StudioError::Invalid(error.to_string()),
         AvatarError::NoFace { name, frames } => StudioError::Invalid(format!(
             "{name}: no face found in any of {frames} frames; show one person who looks ahead"

@@ -32,7 +32,7 @@ pub(super) struct State {
 impl MemoryStudio {
     fn summary(id: AvatarId) -> AvatarSummary {
         let builtin = id.as_str() == "lipcast";
-        AvatarSummary { id, width: 512, height: 512, fps: 25.0, frame_count: 100, builtin }
+        AvatarSummary { id, width: 512, height: 512, fps: 25.0, frame_count: 100, builtin, notes: Vec::new() }
     }
 }
 
