@@ -1,9 +1,15 @@
-// Runs inside the page: plays a session and measures it. Self-contained, since it is sent there as text.
+// Runs inside the page: plays a session and measures it.
 //
-// Picture: every decoded frame is drawn to a canvas for its barcode (MediaStreamTrackProcessor), every presented one
-// for flashes (requestVideoFrameCallback). Sound: every chunk that the player takes from its jitter buffer
-// (MediaStreamTrackProcessor). Times are performance.now(), milliseconds, at the instant they leave the player: what display and loudspeaker add is not the server's, and a headless browser has neither.
-export async function measure({ session, start, token, seconds, codec, barcode, flash }) {
+// Pictures: every frame that arrives is recorded, and decoded onto a canvas when the watching is over (recorder.mjs);
+// what the player presents is read for flashes and colours. Sound: every chunk that the player takes from its jitter
+// buffer (MediaStreamTrackProcessor). Times are performance.now(), milliseconds, at the instant they leave the player:
+// what display and loudspeaker add is not the server's, and a headless browser has neither.
+import { barcodeReader, countIds } from './barcode.mjs';
+import { movement, patchColours } from './colours.mjs';
+import { play, record, ticks } from './recorder.mjs';
+
+export async function measure(options) {
+  const { session, start, token, seconds, codec, barcode, marks, moving, flash, patches, relay, say } = options;
   const headers = token ? { authorization: `Bearer ${token}` } : {};
   const post = async (path, body) => {
     const reply = await fetch(path, {
@@ -18,15 +24,19 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
   const startedAt = performance.now();
   if (start !== undefined) await post(`/api/webrtc/realtime/start?session_id=${encodeURIComponent(session)}&${start}`);
 
-  const connection = new RTCPeerConnection({ iceServers: [] });
+  const recording = Boolean(barcode || moving);
+  const connection = new RTCPeerConnection({ iceServers: [], encodedInsertableStreams: recording });
   const video = document.createElement('video');
   Object.assign(video, { autoplay: true, muted: true, playsInline: true });
   document.body.append(video);
   const remote = new MediaStream();
   video.srcObject = remote;
-  connection.ontrack = ({ track }) => {
+  let arrived = [];
+  connection.ontrack = ({ track, receiver }) => {
     remote.addTrack(track);
-    if (barcode && track.kind === 'video') readPictures(track);
+    if (!recording) return;
+    const frames = record(receiver);
+    if (track.kind === 'video') arrived = frames;
   };
   const transceiver = connection.addTransceiver('video', { direction: 'recvonly' });
   connection.addTransceiver('audio', { direction: 'recvonly' });
@@ -35,8 +45,7 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     transceiver.setCodecPreferences(all.filter(c => [`video/${codec}`, 'video/rtx'].includes(c.mimeType)));
   }
 
-  // Every decoded picture, for its barcode; what the player shows and when, for flashes.
-  const pictures = [];
+  // What the player shows and when.
   const frames = [];
   // Only the corner that is read: copying whole pictures would cost frames on a slow machine.
   const corner = (width, height) => {
@@ -55,32 +64,6 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
       };
     };
   };
-  // The probe backend's barcode: rows of 8 squares of 16 pixels from (16, 16) on, the highest bit first.
-  const readBarcode = luma => {
-    const cells = Array.from({ length: 56 }, (_, i) => luma(20 + (i % 8) * 16, 20 + (i >> 3) * 16, 8, 8));
-    const finder = [1, 0, 1, 0, 1, 1, 0, 0];
-    const white = Math.min(...finder.flatMap((bit, i) => (bit ? [cells[i]] : [])));
-    const black = Math.max(...finder.flatMap((bit, i) => (bit ? [] : [cells[i]])));
-    if (white - black < 60) return null;
-    const byte = row => cells.slice(row * 8, row * 8 + 8).reduce((sum, cell) => sum * 2 + (cell > (white + black) / 2 ? 1 : 0), 0);
-    const data = [1, 2, 3, 4, 5].map(byte);
-    let crc = 0xff;
-    for (const value of data) {
-      crc ^= value;
-      for (let i = 0; i < 8; i++) crc = ((crc << 1) ^ (crc & 0x80 ? 0x07 : 0)) & 0xff;
-    }
-    return crc === byte(6) ? { id: (data[0] << 16) | (data[1] << 8) | data[2], avatar: (data[3] << 8) | data[4] } : null;
-  };
-  const readPictures = async track => {
-    const read = corner(144, 128);
-    const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 100 }).readable.getReader();
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      pictures.push({ rtp: value.metadata?.().rtpTimestamp, ...readBarcode(read(value)) });
-      value.close();
-    }
-  };
   const readFlash = flash && corner(flash[0] + flash[2], flash[1] + flash[3]);
   const onFrame = (now, frame) => {
     const seen = { at: frame.presentationTime, rtp: frame.rtpTimestamp, number: frame.presentedFrames };
@@ -93,6 +76,9 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
   await connection.setLocalDescription(await connection.createOffer());
   const offeredAt = performance.now();
   const answer = await post('/api/webrtc/offer', { session_id: session, sdp: connection.localDescription.sdp, type: 'offer' });
+  // Through a relay, media come from its port instead of the server's own.
+  const port = / (\d+) typ host/.exec(answer.sdp)?.[1];
+  if (relay) answer.sdp = answer.sdp.replaceAll(` ${port} typ host`, ` ${await window.relayOf(port)} typ host`);
   await connection.setRemoteDescription(answer);
   await video.play();
   const firstFrameAfter = performance.now() - offeredAt;
@@ -124,6 +110,12 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
   };
   if (flash) readSound(remote.getAudioTracks()[0]);
 
+  let said;
+  if (say) {
+    const speak = () => (said = post(`/v1/sessions/${encodeURIComponent(session)}/speech`, { path: say.path }));
+    setTimeout(speak, say.second * 1000);
+  }
+
   const samples = [];
   const sample = async () => {
     const now = { at: performance.now() };
@@ -139,6 +131,8 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     await new Promise(resolve => setTimeout(resolve, Math.min(1000, until - performance.now())));
     await sample();
   }
+  await said;
+  const colours = patches && patchColours(video, patches);
   connection.close();
 
   const last = samples.at(-1);
@@ -160,27 +154,32 @@ export async function measure({ session, start, token, seconds, codec, barcode, 
     presented: frames.length,
     skipped_by_the_page: frames.length ? frames.at(-1).number - frames[0].number + 1 - frames.length : null,
   };
-  const steps = values => values.slice(1).map((value, i) => value - values[i]);
-  // The session's own clock, idle or speaking: every decoded frame where the browser tells, else every presented one.
-  // 90 kHz, modulo 2^32.
-  const stamps = (pictures.some(picture => picture.rtp !== undefined) ? pictures : frames).map(frame => frame.rtp);
-  const ticks = steps(stamps).map(step => ((step % 2 ** 32) + 2 ** 32) % 2 ** 32);
-  const counts = {};
-  for (const step of ticks) counts[step] = (counts[step] ?? 0) + 1;
-  report.rtp_steps = counts;
-  if (barcode) {
-    const ids = pictures.filter(picture => picture.id !== undefined).map(picture => picture.id);
-    const jumps = steps(ids);
-    report.ids = {
-      read: ids.length,
-      first: ids[0],
-      last: ids.at(-1),
-      repeated: jumps.filter(jump => jump === 0).length,
-      backwards: jumps.filter(jump => jump < 0).length,
-      missed: jumps.filter(jump => jump > 1).reduce((sum, jump) => sum + jump - 1, 0),
-      without: pictures.length - ids.length,
-    };
+  const count = values => values.reduce((counts, value) => ({ ...counts, [value]: (counts[value] ?? 0) + 1 }), {});
+  if (recording) {
+    const times = [];
+    const codes = [];
+    const readers = [[16, 16], ...(marks ? [marks] : [])].map(place => barcodeReader(...place));
+    const moved = moving && movement(moving);
+    report.reordered = await play(arrived, last.codec, (picture, rtp) => {
+      times.push(rtp);
+      if (barcode) codes.push(readers.map(read => read(picture)));
+      moved?.see(picture);
+    });
+    report.rtp_steps = count(times.slice(1).map((rtp, i) => ticks(times[i], rtp)));
+    if (barcode) {
+      report.ids = countIds(codes.map(([code]) => code?.id ?? null));
+      // For each picture: its place on the clock from the first one on, the frame number and the avatar's frame as the
+      // backend had them, and the mark in the avatar's own frame.
+      report.pictures = codes.map(([code, mark], i) => [
+        ticks(times[0], times[i]) / 3600, code?.id ?? null, code?.avatar ?? null, mark?.id ?? null,
+      ]);
+    }
+    if (moved) report.moved = moved.result();
+  } else {
+    // Without the frames themselves, the clock of those that were presented.
+    report.rtp_steps = count(frames.slice(1).map((frame, i) => ticks(frames[i].rtp, frame.rtp)));
   }
+  if (patches) report.colours = colours;
   if (flash) {
     const flashes = frames.filter((frame, i) => frame.white && i > 0 && !frames[i - 1].white);
     for (const click of clicks) click.at = click.chunk + clicks.lag;

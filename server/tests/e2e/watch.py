@@ -87,6 +87,7 @@ async def watch(options):
     reports = {"video": Reports(), "audio": Reports()}
     listen_for_reports(reports)
     frames, clicks, heard = [], [], {"packets": 0, "quiet": 0, "first": None, "last": None}
+    reading = []
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     started = time.monotonic()
 
@@ -125,7 +126,7 @@ async def watch(options):
             except MediaStreamError:
                 pass  # The end of the track.
 
-        asyncio.ensure_future(read())
+        reading.append(asyncio.ensure_future(read()))
 
     if options.start is not None:
         await post(options.url, f"/api/webrtc/realtime/start?session_id={options.session}&{options.start}", options.token)
@@ -135,7 +136,8 @@ async def watch(options):
     offer = {"session_id": options.session, "sdp": connection.localDescription.sdp, "type": "offer"}
     answer = await post(options.url, "/api/webrtc/offer", options.token, offer)
     await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-    await asyncio.sleep(options.seconds)
+    # Until the time is over, or the session.
+    await asyncio.wait(reading, timeout=options.seconds)
     statistics = [entry for entry in (await connection.getStats()).values() if entry.type == "inbound-rtp"]
     await connection.close()
     return report(options, reports, frames, clicks, heard, statistics)
@@ -147,6 +149,8 @@ def report(options, reports, frames, clicks, heard, statistics):
         "video_frames": len(frames),
         "first_frame_ms": round(frames[0]["arrival"] * 1000) if frames else None,
         "audio_packets": heard["packets"],
+        # Seconds of media time between sounds that follow 100 ms of quiet.
+        "between_clicks": [round((b["rtp"] - a["rtp"]) % 2**32 / 48_000, 4) for a, b in zip(clicks, clicks[1:])],
         "lost": {entry.kind: entry.packetsLost for entry in statistics},
         "reports": {kind: len(of.all) for kind, of in reports.items()},
     }
