@@ -2,37 +2,17 @@
 //!
 //! Asserts counts and order, and media time, never how long something took.
 
-use std::path::Path;
+mod whole;
 
+use lipcast_engine::avatar::LoopMode;
 use lipcast_server::bench::rig::{Client, Rig};
 use lipcast_server::bench::sync;
 use serde_json::Value;
+use whole::relay::Relay;
+use whole::{clips, program, root};
 
-/// The checkout, where the clients' scripts lie and `cargo xtask test` puts their tools.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
-}
-
-fn program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_lipcast"))
-}
-
-/// Speech of that many seconds: only its length matters to the barcode.
-fn tone(seconds: u32) -> Vec<u8> {
-    let mut wav = sync::clicks(seconds);
-    for (index, sample) in wav[44..].chunks_exact_mut(2).enumerate() {
-        let value = ((index as f32 * 0.2).sin() * 8_000.0) as i16;
-        sample.copy_from_slice(&value.to_le_bytes());
-    }
-    wav
-}
-
-/// A server whose pictures carry their frame numbers. It may run a second ahead: these tests count frames, also on a
-/// machine that has other things to do.
 fn barcode_server() -> Rig {
-    let settings = "[session]\nrender_ahead = \"1s\"\n[engine]\nbackends = [\"probe\"]\n\
-         [backend.probe]\nlibrary = \"liblipcast_probe.so\"\nrequired = true\n";
-    Rig::start(program(), settings, &[("tone.wav", &tone(40))]).unwrap()
+    whole::serve(whole::PROBE, &[("tone.wav", &clips::tone(40))])
 }
 
 fn ids(report: &Value, name: &str) -> i64 {
@@ -41,9 +21,9 @@ fn ids(report: &Value, name: &str) -> i64 {
 
 #[test]
 fn an_independent_client_gets_every_frame_number_once() {
+    let _light = whole::beside_others();
     let rig = barcode_server();
-    let report =
-        Client::Aiortc.watch(root(), &rig, &["--seconds", "32", "--start", "audio_path=tone.wav"]).unwrap();
+    let report = whole::watch(Client::Aiortc, &rig, &["--seconds", "32", "--start", "audio_path=tone.wav"]);
     assert!(ids(&report, "read") >= 25 * 29, "{report}");
     assert_eq!(ids(&report, "missed"), 0, "{report}");
     assert_eq!(ids(&report, "backwards"), 0, "{report}");
@@ -53,34 +33,106 @@ fn an_independent_client_gets_every_frame_number_once() {
     assert!(!rig.log().contains("panicked"), "{}", rig.log());
 }
 
+/// One picture as the browser decoded it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Frames on the media clock since the first picture.
+    clock: i64,
+    /// Number of the frame and of the avatar's frame as the backend had them; none where it was not asked.
+    asked: Option<(i64, i64)>,
+    /// Which of the avatar's own frames it is, by the mark in it.
+    avatar_frame: Option<i64>,
+}
+
+/// Takes the list of pictures out of the report, which is for people when a test fails.
+fn seen(report: &mut Value) -> Vec<Seen> {
+    let one = |picture: &Value| Seen {
+        clock: picture[0].as_i64().expect("whole frames on the media clock"),
+        asked: picture[1].as_i64().zip(picture[2].as_i64()),
+        avatar_frame: picture[3].as_i64(),
+    };
+    report["pictures"].take().as_array().unwrap().iter().map(one).collect()
+}
+
 #[test]
-fn a_browser_shows_frame_numbers_in_order() {
-    let rig = barcode_server();
-    let report =
-        Client::Browser.watch(root(), &rig, &["--seconds", "30", "--start", "audio_path=tone.wav"]).unwrap();
-    // The page reads what is presented; on a busy machine it may come too late for a frame, and says so.
-    let late =
-        report["skipped_by_the_page"].as_i64().unwrap() + report["video"]["framesDropped"].as_i64().unwrap();
-    assert!(ids(&report, "read") > 100, "{report}");
-    assert!(ids(&report, "missed") <= late, "{report}");
-    assert_eq!(ids(&report, "backwards"), 0, "{report}");
-    assert!(ids(&report, "last") - ids(&report, "first") > 25 * 20, "{report}");
-    assert!(report["video"]["framesDecoded"].as_i64().unwrap() > 25 * 24, "{report}");
+fn a_browser_gets_every_frame_of_a_filmed_face_and_the_face_never_jumps() {
+    let _heavy = whole::alone();
+    const SPEECH: u32 = 31;
+    let folder = tempfile::tempdir().unwrap();
+    let (face, marked) = (clips::face(folder.path()), folder.path().join("marked.mp4"));
+    let (width, frames) = clips::width_and_frames(&face);
+    clips::marked(&face, width, &marked);
+    let speech = clips::speech(folder.path(), SPEECH);
+    let rig = whole::serve(
+        whole::PROBE,
+        &[("face.mp4", &std::fs::read(&marked).unwrap()), ("speech.wav", &speech)],
+    );
+    whole::prepare(&rig, "face", "face.mp4");
+
+    let (left, top) = clips::marks_at(width);
+    let marks = format!("{left},{top}");
+    let start = "avatar_id=face&audio_path=speech.wav";
+    let mut report =
+        whole::watch(Client::Browser, &rig, &["--seconds", "36", "--marks", &marks, "--start", start]);
+    let seen = seen(&mut report);
+    // Complete, each once and in order: all of the speech, and what the mouth takes to come to rest.
+    assert!(ids(&report, "read") >= 25 * i64::from(SPEECH), "{report}");
+    for wrong in ["missed", "repeated", "backwards"] {
+        assert_eq!(ids(&report, wrong), 0, "{wrong}: {report}");
+    }
+    assert_eq!(report["reordered"], 0, "{report}");
     assert_eq!(report["video"]["packetsLost"], 0, "{report}");
+    let steps = report["rtp_steps"].as_object().unwrap();
+    assert_eq!(steps.keys().collect::<Vec<_>>(), ["3600"], "{report}");
+
+    // In speech, after it and across the border the avatar's frames follow each other as if nobody had spoken.
+    let first = seen.iter().find_map(|seen| Some(seen.asked?.0 - seen.clock)).unwrap();
+    for picture in &seen {
+        let frame = first + picture.clock;
+        let expected = LoopMode::PingPong.index(frame as u64, frames as usize) as i64;
+        assert_eq!(picture.avatar_frame, Some(expected), "frame {frame}: {picture:?}");
+        assert!(picture.asked.is_none_or(|asked| asked == (frame, expected)), "frame {frame}: {picture:?}");
+    }
+    let idle = seen.iter().rev().take_while(|seen| seen.asked.is_none()).count();
+    assert!(idle > 25, "the end of the speech was watched: {idle} idle pictures");
+    assert_eq!(seen.iter().filter(|seen| seen.asked.is_none()).count(), idle, "idle is after speech only");
+}
+
+#[test]
+fn every_frame_arrives_over_a_link_that_loses_packets() {
+    let _light = whole::beside_others();
+    let rig = barcode_server();
+    let relay = Relay::start(30);
+    let arguments = ["--seconds", "20", "--relay", &relay.url(), "--start", "audio_path=tone.wav"];
+    let mut report = whole::watch(Client::Browser, &rig, &arguments);
+    seen(&mut report);
+    let (passed, lost) = relay.counts();
+    println!("{lost} packets were lost and {passed} passed");
+    assert!(lost > 30 && passed > 1_000, "{lost} lost, {passed} passed: {report}");
+    assert!(report["video"]["retransmittedPacketsReceived"].as_i64().unwrap() > 10, "{report}");
+    assert!(ids(&report, "read") > 25 * 17, "{report}");
+    for wrong in ["missed", "repeated", "backwards", "without"] {
+        assert_eq!(ids(&report, wrong), 0, "{wrong}: {report}");
+    }
 }
 
 #[test]
 fn a_browser_without_h264_gets_vp8() {
+    let _light = whole::beside_others();
     let rig = barcode_server();
     let arguments = ["--seconds", "6", "--codec", "VP8", "--start", "audio_path=tone.wav"];
-    let report = Client::Browser.watch(root(), &rig, &arguments).unwrap();
+    let mut report = whole::watch(Client::Browser, &rig, &arguments);
+    seen(&mut report);
     assert!(report["codec"].as_str().unwrap().starts_with("video/VP8"), "{report}");
-    assert!(report["video"]["framesDecoded"].as_i64().unwrap() > 25, "{report}");
-    assert_eq!(ids(&report, "backwards"), 0, "{report}");
+    assert!(ids(&report, "read") > 25 * 4, "{report}");
+    for wrong in ["missed", "repeated", "backwards", "without"] {
+        assert_eq!(ids(&report, wrong), 0, "{wrong}: {report}");
+    }
 }
 
 #[test]
 fn sound_and_picture_carry_the_same_media_time() {
+    let _light = whole::beside_others();
     let plain = sync::measure(program(), root(), Client::Aiortc, 20, 0).unwrap();
     assert!(plain.mean_ms.abs() < 20.0 && plain.worst_ms < 45.0, "{plain:?}");
     // The meter reads an error that was put in: a flash two frames late.
