@@ -151,6 +151,11 @@ impl Case {
         Self { kind: "application/json", body: body.to_string().into_bytes(), ..case }
     }
 
+    fn speak(session: &str, body: &Value, answer: Answer) -> Self {
+        let case = Self::of("POST", format!("/v1/sessions/{session}/speech"), answer);
+        Self { kind: "application/json", body: body.to_string().into_bytes(), ..case }
+    }
+
     fn upload(path: &str, field: &str, name: &str, content: &[u8], answer: Answer) -> Self {
         let case = Self::of("POST", path, answer);
         Self { kind: whole::FORM, body: whole::form(field, name, content), ..case }
@@ -262,6 +267,24 @@ fn cases() -> Vec<Case> {
     cases.push(Case::upload("/v1/avatars/new/source", "other", "a.mp4", b"x", no_file));
     cases.push(Case::upload("/v1/avatars/new/source", "file", "a.mp4", b"", Problem(400, "empty")));
     cases.push(Case::upload("/v1/speech", "file", "../../a.wav", b"", Problem(400, "empty")));
+    let notes = b"This is no sound, and never was.\n";
+    cases.push(Case::upload(
+        "/v1/speech",
+        "file",
+        "notes.wav",
+        notes,
+        Problem(400, "notes.wav is not an audio file"),
+    ));
+    for (session, speech, status, words) in [
+        ("nobody", json!({ "path": "sound.wav" }), 404, "no session \"nobody\""),
+        ("beside", json!({ "path": "../../etc/passwd" }), 400, "outside of the media folders"),
+        ("beside", json!({ "path": "sound.wav\0.mp4" }), 400, "control characters"),
+        ("beside", json!({ "path": "none.wav" }), 400, "holds no sound"),
+        ("beside", json!({ "path": "over_an_hour.wav" }), 400, "too long"),
+        ("beside", json!({}), 400, "say what to speak"),
+    ] {
+        cases.push(Case::speak(session, &speech, Problem(status, words)));
+    }
     cases.push(Case::of("GET", "/../../etc/passwd", Plain(404)));
     cases.push(Case::of("GET", "/%2e%2e/%2e%2e/etc/passwd", Plain(404)));
     cases.push(Case::of("GET", "/api/webrtc/nothing", Seed(404, "Not Found")));

@@ -71,9 +71,18 @@ fn a_browser_gets_every_frame_of_a_filmed_face_and_the_face_never_jumps() {
 
     let (left, top) = clips::marks_at(width);
     let marks = format!("{left},{top}");
-    let start = "avatar_id=face&audio_path=speech.wav";
-    let mut report =
-        whole::watch(Client::Browser, &rig, &["--seconds", "36", "--marks", &marks, "--start", start]);
+    // Idle, speech, and idle again.
+    let arguments = [
+        "--seconds",
+        "39",
+        "--marks",
+        &marks,
+        "--start",
+        "avatar_id=face&audio_path=",
+        "--say",
+        "speech.wav@3",
+    ];
+    let mut report = whole::watch(Client::Browser, &rig, &arguments);
     let seen = seen(&mut report);
     // Complete, each once and in order: all of the speech, and what the mouth takes to come to rest.
     assert!(ids(&report, "read") >= 25 * i64::from(SPEECH), "{report}");
@@ -85,7 +94,7 @@ fn a_browser_gets_every_frame_of_a_filmed_face_and_the_face_never_jumps() {
     let steps = report["rtp_steps"].as_object().unwrap();
     assert_eq!(steps.keys().collect::<Vec<_>>(), ["3600"], "{report}");
 
-    // In speech, after it and across the border the avatar's frames follow each other as if nobody had spoken.
+    // Before, in and after speech and across its borders the avatar's frames follow each other as if nobody had spoken.
     let first = seen.iter().find_map(|seen| Some(seen.asked?.0 - seen.clock)).unwrap();
     for picture in &seen {
         let frame = first + picture.clock;
@@ -93,9 +102,10 @@ fn a_browser_gets_every_frame_of_a_filmed_face_and_the_face_never_jumps() {
         assert_eq!(picture.avatar_frame, Some(expected), "frame {frame}: {picture:?}");
         assert!(picture.asked.is_none_or(|asked| asked == (frame, expected)), "frame {frame}: {picture:?}");
     }
-    let idle = seen.iter().rev().take_while(|seen| seen.asked.is_none()).count();
-    assert!(idle > 25, "the end of the speech was watched: {idle} idle pictures");
-    assert_eq!(seen.iter().filter(|seen| seen.asked.is_none()).count(), idle, "idle is after speech only");
+    let idle = |picture: &&Seen| picture.asked.is_none();
+    let (before, after) = (seen.iter().take_while(idle).count(), seen.iter().rev().take_while(idle).count());
+    assert!(before > 25 && after > 25, "{before} idle pictures before the speech, {after} after it");
+    assert_eq!(seen.iter().filter(idle).count(), before + after, "the speech is one run");
 }
 
 #[test]
