@@ -33,11 +33,11 @@ impl Avatar {
         &self.manifest
     }
 
-    /// Whether the file of its frames is gone or has another length than what is mapped of it. To read a mapped page
-    /// that was cut off is the end of the process, so nobody new should.
+    /// Whether the file of its frames is gone or no longer as long as it was written: it should be mended before
+    /// anybody new is shown it.
     pub(super) fn is_cut(&self) -> bool {
-        let length = fs::metadata(self.folder.join(FRAMES)).map(|data| data.len());
-        length.ok() != Some(self.frames.bytes().len() as u64)
+        let found = fs::metadata(self.folder.join(FRAMES)).map(|data| data.len());
+        found.ok() != self.manifest.files.get(FRAMES).map(|written| written.bytes)
     }
 
     /// What preparing noticed.
