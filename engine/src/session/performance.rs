@@ -97,6 +97,8 @@ pub struct Performance {
     gone: Option<String>,
     /// The avatar's frames could not be read the last time; said once.
     unreadable: bool,
+    /// The first of the frames held in a row just now.
+    held_since: Option<u64>,
     stats: PerformanceStats,
 }
 
@@ -140,6 +142,7 @@ impl Performance {
             touched: false,
             gone: None,
             unreadable: false,
+            held_since: None,
             stats: PerformanceStats::default(),
         })
     }
@@ -292,7 +295,9 @@ impl Performance {
                 match shown {
                     Ok(picture) => (picture, UnitKind::Speech),
                     Err(message) => {
-                        tracing::warn!(frame, message, "a frame is held");
+                        if self.held_since.is_none() {
+                            tracing::warn!(frame, message, "the last picture is held");
+                        }
                         self.stats.failed += 1;
                         (self.held(index), UnitKind::Held)
                     }
@@ -306,8 +311,18 @@ impl Performance {
             UnitKind::Speech => self.stats.speech += 1,
             UnitKind::Held => self.stats.held += 1,
         }
+        self.note_holding(frame, kind);
         self.last = Some(picture.clone());
         Some(Unit { frame, avatar_frame: index, picture, pcm_48k, kind })
+    }
+
+    /// Two lines for frames held in a row, however many they are.
+    fn note_holding(&mut self, frame: u64, kind: UnitKind) {
+        if kind == UnitKind::Held {
+            self.held_since.get_or_insert(frame);
+        } else if let Some(since) = self.held_since.take() {
+            tracing::info!(since, frames = frame - since, "pictures move again");
+        }
     }
 
     /// The number that the backend knows frame `index` by.
