@@ -50,7 +50,8 @@ export class Stage {
     });
     setInterval(() => this.#glow(), 1000);
     this.#poster.addEventListener("load", () => {
-      this.#fit(this.#poster.naturalWidth, this.#poster.naturalHeight);
+      // While somebody performs, the stage has the shape of that picture, whoever was chosen for the next one.
+      if (!this.#screen.classList.contains("playing")) this.#rest();
       this.#glow();
     });
     this.#video.addEventListener("resize", () => this.#fit(this.#video.videoWidth, this.#video.videoHeight));
@@ -62,7 +63,7 @@ export class Stage {
     this.#poster.hidden = !image;
     if (image) this.#poster.src = image;
     // Someone else was chosen: the last picture of a performance that is over goes.
-    if (!LIVE.includes(this.#state)) this.#screen.classList.remove("playing");
+    if (!LIVE.includes(this.#state)) this.#rest();
   }
 
   /** Puts a stream on the stage and resolves when its first picture is there (or does not come for 5 s). */
@@ -101,7 +102,7 @@ export class Stage {
     // A button that vanishes under the keyboard's focus hands it on.
     if (focused?.hidden) element(live ? "again" : "start").focus({ preventScroll: true });
     if (state === "stopped" || state === "failed") {
-      this.#screen.classList.remove("playing");
+      this.#rest();
       this.#video.srcObject = null;
       this.stats({});
     }
@@ -175,6 +176,12 @@ export class Stage {
     this.#video.muted = muted;
     element("mute").setAttribute("aria-pressed", String(muted));
     element("mute").querySelector(".hush").textContent = muted ? "Unmute" : "Mute";
+  }
+
+  /** Back to the poster, in its shape. */
+  #rest() {
+    this.#screen.classList.remove("playing");
+    this.#fit(this.#poster.naturalWidth, this.#poster.naturalHeight);
   }
 
   /** Gives the frame the picture's shape, so that its edges are where the picture's are. */

@@ -44,7 +44,7 @@ pub enum AvatarError {
     #[error(transparent)]
     Media(#[from] MediaError),
     /// Nobody in any frame.
-    #[error("{name}: no face found in any of {frames} frames; give a face box by hand if there is one")]
+    #[error("{name}: no face found in any of {frames} frames; show one person who looks ahead")]
     NoFace {
         /// File name of what was to be prepared.
         name: String,

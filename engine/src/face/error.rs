@@ -9,7 +9,7 @@ pub enum FaceError {
     /// The 68-point model is not installed.
     #[error(
         "there is no landmark model at {path}: install the package libdlib-data \
-         (apt-get install libdlib-data), set another path, or give a face box by hand"
+         (apt-get install libdlib-data), or name another file"
     )]
     ModelMissing {
         /// Where it was looked for.

@@ -114,7 +114,7 @@ fn a_missing_landmark_model_names_the_package() {
     let folder = scratch();
     let source = pictures(folder.path(), 1, 0);
     let error = refusal(&source, &PrepareOptions::default());
-    assert!(error.contains("apt-get install libdlib-data") && error.contains("face box by hand"), "{error}");
+    assert!(error.contains("apt-get install libdlib-data") && error.contains("name another file"), "{error}");
     let store = quick_store(&folder.path().join("avatars"));
     let avatar = store.prepare(&id("a"), PrepareSource::File(source), &by_hand(), &Job::new()).unwrap();
     let face = avatar.face(0).unwrap();
