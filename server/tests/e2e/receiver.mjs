@@ -80,7 +80,8 @@ export async function measure(options) {
   const port = / (\d+) typ host/.exec(answer.sdp)?.[1];
   if (relay) answer.sdp = answer.sdp.replaceAll(` ${port} typ host`, ` ${await window.relayOf(port)} typ host`);
   await connection.setRemoteDescription(answer);
-  await video.play();
+  const late = new Promise((_, reject) => setTimeout(() => reject(new Error('no picture came in 20 s')), 20_000));
+  await Promise.race([video.play(), late]);
   const firstFrameAfter = performance.now() - offeredAt;
 
   // Sound: where a loud sample follows 100 ms of quiet, at the instant the player takes it from its jitter buffer.

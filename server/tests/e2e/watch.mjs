@@ -57,7 +57,8 @@ try {
   console.log(JSON.stringify(report));
 } catch (error) {
   failed = true;
-  console.error(error.message);
+  // The rest is where in the page it was thrown.
+  console.error(error.message.split('\n')[0]);
 } finally {
   await browser.close();
 }
