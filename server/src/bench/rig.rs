@@ -147,10 +147,7 @@ impl Client {
     pub fn watch(self, root: &Path, rig: &Rig, arguments: &[&str]) -> Result<Value, RigError> {
         match self {
             Self::Browser => run_script(root, "watch.mjs", rig, arguments),
-            Self::Aiortc => {
-                let python = root.join("target/tools/venv/bin/python");
-                ask("aiortc", &python, &python, &root.join(SCRIPTS).join("watch.py"), rig, arguments)
-            }
+            Self::Aiortc => ask("aiortc", python_script(root, "watch.py")?, rig, arguments),
         }
     }
 }
@@ -163,25 +160,30 @@ const SCRIPTS: &str = "server/tests/e2e";
 /// # Errors
 /// When the browser's client is not installed, or the script ends without a report.
 pub fn run_script(root: &Path, script: &str, rig: &Rig, arguments: &[&str]) -> Result<Value, RigError> {
-    let scripts = root.join(SCRIPTS);
-    let needed = scripts.join("node_modules/playwright-core");
-    ask("the browser", Path::new("node"), &needed, &scripts.join(script), rig, arguments)
+    let needed = root.join(SCRIPTS).join("node_modules/playwright-core");
+    ask("the browser", installed(Path::new("node"), &needed, root, script)?, rig, arguments)
 }
 
-/// Runs `program script --url … arguments` and reads the JSON of its last line.
-fn ask(
-    name: &'static str,
-    program: &Path,
-    needed: &Path,
-    script: &Path,
-    rig: &Rig,
-    arguments: &[&str],
-) -> Result<Value, RigError> {
-    if let Some(missing) = [needed, script].into_iter().find(|path| !path.exists()) {
+/// One of the Python scripts, to be given its arguments.
+pub(super) fn python_script(root: &Path, script: &str) -> Result<Command, RigError> {
+    let python = root.join("target/tools/venv/bin/python");
+    installed(&python, &python, root, script)
+}
+
+/// `program script`, if the script and what it needs are there.
+fn installed(program: &Path, needed: &Path, root: &Path, script: &str) -> Result<Command, RigError> {
+    let script = root.join(SCRIPTS).join(script);
+    if let Some(missing) = [needed, &script].into_iter().find(|path| !path.exists()) {
         return Err(RigError::Client(missing.to_owned()));
     }
-    let output = Command::new(program)
-        .arg(script)
+    let mut command = Command::new(program);
+    command.arg(script);
+    Ok(command)
+}
+
+/// Runs `client --url … arguments` and reads the JSON of its last line.
+fn ask(name: &'static str, mut client: Command, rig: &Rig, arguments: &[&str]) -> Result<Value, RigError> {
+    let output = client
         .args(["--url", rig.url()])
         .args(arguments)
         .stdin(Stdio::null())

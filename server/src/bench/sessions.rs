@@ -14,7 +14,7 @@ use lipcast_engine::avatar::builtin::{self, Builtin};
 use serde::Deserialize;
 
 use super::cpu::CpuTimes;
-use super::rig::{Rig, RigError};
+use super::rig::{Rig, RigError, python_script};
 use super::sync;
 
 /// What one server needed.
@@ -111,7 +111,7 @@ impl Watch<'_> {
 
     /// Connects all viewers; returns when each has a picture.
     fn start(&self, url: &str, arguments: &[&str]) -> Result<Viewers, RigError> {
-        let mut command = script(self.root, "viewers.py")?;
+        let mut command = python_script(self.root, "viewers.py")?;
         command.args(["--url", url, "--sessions", &self.sessions.to_string()]);
         command.args(["--seconds", &self.seconds.to_string()]).args(arguments);
         let mut viewers = Viewers(Talker::start(command, "the viewers")?);
@@ -143,7 +143,7 @@ struct Python {
 
 impl Python {
     fn start(root: &Path, frames: &Path, speech: &Path, pixels: &str) -> Result<Self, RigError> {
-        let mut command = script(root, "aiortc_server.py")?;
+        let mut command = python_script(root, "aiortc_server.py")?;
         command.arg("--frames").arg(frames).arg("--speech").arg(speech).args(["--pixels", pixels]);
         command.args(["--size", &format!("{}x{}", Builtin::WIDTH, Builtin::HEIGHT)]);
         command.args(["--fps", &Builtin::fps().as_f64().to_string()]);
@@ -173,16 +173,6 @@ fn get(url: &str, path: &str) -> std::io::Result<String> {
     let mut reply = String::new();
     stream.read_to_string(&mut reply)?;
     Ok(reply)
-}
-
-fn script(root: &Path, name: &str) -> Result<Command, RigError> {
-    let python = root.join("target/tools/venv/bin/python");
-    if !python.exists() {
-        return Err(RigError::Client(python));
-    }
-    let mut command = Command::new(python);
-    command.arg(root.join("server/tests/e2e").join(name));
-    Ok(command)
 }
 
 /// A child process that says what it does, line by line; ends when dropped.

@@ -69,6 +69,7 @@ impl Clips {
     /// As [`Clips::open`], and when no sound comes out of it.
     pub(super) fn check(&self, file: &OpenedMedia) -> Result<f64, StudioError> {
         let mut decoder = self.open(file)?;
+        let head = decoder.info().seconds;
         let mut samples = 0;
         let mut read = || -> Result<bool, StudioError> {
             let chunk = decoder.read().map_err(|error| refused(file, &error))?;
@@ -76,7 +77,7 @@ impl Clips {
             Ok(chunk.is_some())
         };
         read()?;
-        let seconds = match self.seconds(file)? {
+        let seconds = match head {
             Some(seconds) => seconds,
             None => {
                 while read()? {}

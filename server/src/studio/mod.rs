@@ -124,10 +124,9 @@ impl Studio for EngineStudio {
         let span = tracing::Span::current();
         // Whoever leaves while it starts stops the work; the place stays taken until that has ended, so that abandoned
         // starts cannot pile up.
-        let mut abandoned = CancelOnDrop(Some(job.clone()));
+        let _abandoned = CancelOnDrop(job.clone());
         let open = move || (span.in_scope(|| studio.open_session(request, job)), place);
         let (opened, place) = tokio::task::spawn_blocking(open).await.map_err(StudioError::internal)?;
-        abandoned.0 = None;
         let stopped =
             || StudioError::Conflict(format!("session \"{}\" was stopped while it started", place.name()));
         let (performance, ended) = match opened {
@@ -311,14 +310,12 @@ pub(crate) fn speech_limits(config: &Config) -> SpeechLimits {
     SpeechLimits { max_seconds: config.media.max_speech.as_secs_f64() }
 }
 
-/// Cancels a job unless it is taken out before.
-struct CancelOnDrop(Option<Job>);
+/// Cancels a job; one that is done by then does not mind.
+struct CancelOnDrop(Job);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let Some(job) = &self.0 {
-            job.cancel();
-        }
+        self.0.cancel();
     }
 }
 
