@@ -227,10 +227,12 @@ fn a_panic_ends_its_session_and_no_other() {
     let (mut unlucky, mut other) = (Line::open(&instance), Line::open(&instance));
     assert_eq!(flags(&unlucky.draw(1)), 0);
     for frame in [3, 4, 5] {
-        assert!(matches!(unlucky.draw(frame), Outcome::Gone(reason) if reason.contains("told to")));
+        let Outcome::Gone { reason, in_flight } = unlucky.draw(frame) else { panic!("frame {frame}") };
+        assert!(reason.contains("told to"), "{reason}");
+        assert_eq!(in_flight, frame == 3, "only the first was in the batch that broke it");
     }
     unlucky.port.reset(1);
-    assert!(matches!(unlucky.draw(6), Outcome::Gone(_)), "a reset does not heal it");
+    assert!(matches!(unlucky.draw(6), Outcome::Gone { .. }), "a reset does not heal it");
     assert_eq!(flags(&other.draw(4)), 0);
     assert_eq!(instance.lost(), None);
 }
@@ -254,8 +256,9 @@ fn a_lost_device_ends_the_instance_in_its_own_words_and_the_next_backend_takes_n
     let (backends, moody) = chosen(json!({"lose_device_at": 2}));
     let (mut line, mut other) = (Line::open(&moody), Line::open(&moody));
     assert_eq!((backends.ready().len(), backends.report()[0].state), (2, ReportedState::Ready));
-    assert!(matches!(line.draw(2), Outcome::Gone(_)));
-    assert!(matches!(other.draw(1), Outcome::Gone(reason) if reason.contains("fell off the bus")));
+    assert!(matches!(line.draw(2), Outcome::Gone { in_flight: true, .. }));
+    let Outcome::Gone { reason, in_flight: false } = other.draw(1) else { panic!("not in that batch") };
+    assert!(reason.contains("fell off the bus"), "{reason}");
     assert_eq!(backends.ready().len(), 1);
     assert_eq!(backends.report()[0].state, ReportedState::Failed);
     assert_eq!(backends.report()[0].detail, "DEVICE_LOST: fell off the bus");

@@ -112,6 +112,10 @@ impl Instance for Scripted {
         0
     }
 
+    fn lookbehind_samples(&self) -> u64 {
+        0
+    }
+
     fn batch_p99(&self) -> Duration {
         Duration::ZERO
     }

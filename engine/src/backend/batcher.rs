@@ -67,7 +67,7 @@ impl Batcher {
     }
 
     /// Takes the next batch of at most `max`: earliest deadline first; a session gets a second place only
-    /// when no other session waits, and with `one_per_session` never.
+    /// when no other session waits, and with `one_per_session` never. A request that is to be alone is.
     pub fn take_batch(&mut self, max: usize, one_per_session: bool) -> Vec<Ticket> {
         // Round r holds each session's r-th request, so sorting by (round, deadline) is fair and keeps order.
         let mut rounds: Vec<(usize, usize)> = Vec::with_capacity(self.waiting.len());
@@ -82,6 +82,11 @@ impl Batcher {
             let deadline = self.waiting[*index].request.deadline;
             (*round, deadline.is_none(), deadline, *index)
         });
+        if let Some(place) = rounds.iter().position(|(_, index)| self.waiting[*index].request.flags.alone) {
+            // Its turn has come when it is the first. Until then nothing of its session overtakes it: what comes
+            // later in that session stands in a later round, and so behind it here.
+            rounds.truncate(place.max(1));
+        }
         rounds.truncate(max);
         let mut chosen: Vec<usize> = rounds.iter().map(|(_, index)| *index).collect();
         let batch = chosen.iter().map(|index| self.waiting[*index]).collect();
@@ -144,6 +149,20 @@ mod tests {
         assert_eq!(batcher.len(), 1);
         assert!(batcher.take_expired(start + Duration::from_secs(2), |_| true).is_empty());
         assert!(batcher.take_batch(1, true)[0].request.flags.discard_ok);
+    }
+
+    #[test]
+    fn a_suspect_shares_its_batch_with_nobody_and_is_not_overtaken_by_its_own_session() {
+        let mut batcher = Batcher::default();
+        for (session, seq) in [(1, 0), (2, 0), (2, 1), (3, 0)] {
+            batcher.push(ticket(session, seq, None));
+        }
+        batcher.waiting[1].request.flags.alone = true;
+        let batches: Vec<_> = std::iter::from_fn(|| {
+            Some(order(&batcher.take_batch(8, false))).filter(|batch| !batch.is_empty())
+        })
+        .collect();
+        assert_eq!(batches, [vec![(1, 0)], vec![(2, 0)], vec![(3, 0), (2, 1)]]);
     }
 
     #[test]

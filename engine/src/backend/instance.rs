@@ -124,6 +124,8 @@ pub struct RequestFlags {
     pub last: bool,
     /// The result will not be shown; a sequential backend still has to advance.
     pub discard_ok: bool,
+    /// A backend broke while this frame was in its batch: it shares its next batch with nobody.
+    pub alone: bool,
 }
 
 /// An avatar that is loaded into an instance.
@@ -148,6 +150,8 @@ pub trait Instance: Send + Sync {
     fn blob_key(&self) -> (&str, u32);
     /// Future audio a frame needs, in 16 kHz samples.
     fn lookahead_samples(&self) -> u64;
+    /// Past audio a frame needs, in 16 kHz samples: what a session that comes over in mid-sentence pushes first.
+    fn lookbehind_samples(&self) -> u64;
     /// 99th percentile of a batch so far: how early a frame must be asked for.
     fn batch_p99(&self) -> std::time::Duration;
     /// Why it is of no more use, once its device is lost, it calls itself broken or its thread ended.

@@ -94,6 +94,10 @@ impl Instance for LocalInstance {
         u64::from(self.instance.plugin().descriptor().capabilities.lookahead_ms) * 16
     }
 
+    fn lookbehind_samples(&self) -> u64 {
+        u64::from(self.instance.plugin().descriptor().capabilities.lookbehind_ms) * 16
+    }
+
     fn batch_p99(&self) -> Duration {
         self.shared.batch_p99()
     }

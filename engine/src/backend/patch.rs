@@ -49,8 +49,13 @@ pub enum Outcome {
     Expired,
     /// The backend refused or broke; its own words.
     Failed(String),
-    /// The backend is of no more use to this session: it panicked, or the whole instance is lost. Its own words.
-    Gone(String),
+    /// The backend is of no more use to this session: it panicked, or the whole instance is lost.
+    Gone {
+        /// Its own words.
+        reason: String,
+        /// This very request was in the batch during which the backend broke, and may be what broke it.
+        in_flight: bool,
+    },
 }
 
 /// The answer to one [`FrameRequest`].

@@ -47,7 +47,7 @@ impl Trouble {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Run(reason) => Outcome::Failed(reason.clone()),
-            Self::Poisoned(reason) => Outcome::Gone(reason.clone()),
+            Self::Poisoned(reason) => Outcome::Gone { reason: reason.clone(), in_flight: false },
         }
     }
 }
@@ -151,9 +151,9 @@ impl Seat {
         match error.code {
             Code::BackendPanic => {
                 self.trouble = Some(Trouble::Poisoned(error.to_string()));
-                Outcome::Gone(error.to_string())
+                Outcome::Gone { reason: error.to_string(), in_flight: true }
             }
-            Code::DeviceLost => Outcome::Gone(error.to_string()),
+            Code::DeviceLost => Outcome::Gone { reason: error.to_string(), in_flight: true },
             _ => Outcome::Failed(error.to_string()),
         }
     }

@@ -249,7 +249,10 @@ impl Worker {
         let (mut tickets, mut slots) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for mut ticket in batch {
             let Some(seat) = seats.get_mut(&ticket.session) else { continue };
-            let trouble = self.shared.lost().map(|reason| Outcome::Gone(reason.to_owned()));
+            let trouble = self
+                .shared
+                .lost()
+                .map(|reason| Outcome::Gone { reason: reason.to_owned(), in_flight: false });
             if let Some(outcome) = trouble.or_else(|| seat.trouble.as_ref().map(Trouble::outcome)) {
                 seat.answer(&ticket.request, outcome);
                 continue;
@@ -293,7 +296,7 @@ impl Worker {
             .map(|(ticket, slot)| {
                 let asked = &ticket.request;
                 let session = &self.seats[&ticket.session].session;
-                let RequestFlags { first, last, discard_ok } = asked.flags;
+                let RequestFlags { first, last, discard_ok, alone: _ } = asked.flags;
                 loader::FrameRequest {
                     epoch: asked.epoch,
                     seq: asked.seq,

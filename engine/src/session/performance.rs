@@ -236,7 +236,7 @@ impl Performance {
     pub fn accept(&mut self, arrived: Result<FrameReply, RecvError>) {
         let Ok(reply) = arrived else { return self.lose("its thread has ended".to_owned()) };
         self.unanswered = self.unanswered.saturating_sub(1);
-        if let Outcome::Gone(reason) = reply.outcome {
+        if let Outcome::Gone { reason, .. } = reply.outcome {
             return self.lose(reason);
         }
         if reply.epoch != self.epoch {
@@ -259,7 +259,7 @@ impl Performance {
             }
             Outcome::SamePatch => Ok(self.latest.clone()),
             Outcome::Expired => Err("it was asked for too late".to_owned()),
-            Outcome::Failed(message) | Outcome::Gone(message) => Err(message),
+            Outcome::Failed(message) | Outcome::Gone { reason: message, .. } => Err(message),
         };
         if let Some(place) = place {
             self.planned[place].answer =

@@ -200,7 +200,7 @@ impl Timeline {
     fn ask(&self, frame: u64, first: bool) -> Option<Ask> {
         let over = |end: u64| self.first_sample(frame + 1) >= end;
         let last = matches!(self.state, State::Speaking { end: Some(end), .. } if over(end));
-        let flags = RequestFlags { first, last, discard_ok: false };
+        let flags = RequestFlags { first, last, ..RequestFlags::default() };
         let ramp = |done: u64| (done.min(Self::BLEND_FRAMES) * 255 / Self::BLEND_FRAMES) as u8;
         let opacity = match (self.state, self.config.rest) {
             _ if self.config.idle == Idle::Backend => 255,

@@ -58,6 +58,10 @@ impl Instance for Slow {
         0
     }
 
+    fn lookbehind_samples(&self) -> u64 {
+        0
+    }
+
     fn batch_p99(&self) -> Duration {
         Duration::ZERO
     }
