@@ -162,7 +162,7 @@ mod tests {
             Some(order(&batcher.take_batch(8, false))).filter(|batch| !batch.is_empty())
         })
         .collect();
-        assert_eq!(batches, [vec![(1, 0)], vec![(2, 0)], vec![(3, 0), (2, 1)]]);
+        assert_eq!(batches, [vec![(1, 0)], vec![(2, 0)], vec![(2, 1), (3, 0)]]);
     }
 
     #[test]
