@@ -8,6 +8,8 @@
 
 pub mod config;
 
+pub mod plugins;
+
 pub mod files;
 
 pub mod app;

@@ -1,4 +1,4 @@
-//! The command line: `lipcast serve`, `render`, `avatar`, `config check`, `bench`.
+//! The command line: `lipcast serve`, `render`, `avatar`, `plugin`, `config check`, `bench`.
 //!
 //! Every command works from the folder of a `config.toml`, or of none, without further arguments.
 
@@ -6,6 +6,7 @@ mod avatar;
 mod bench;
 mod config;
 mod opening;
+mod plugin;
 mod progress;
 mod render;
 mod serve;
@@ -39,6 +40,9 @@ enum Command {
     /// Prepare, list, show and delete avatars.
     #[command(subcommand)]
     Avatar(avatar::Command),
+    /// Plugins: see what the plugin folders hold.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Measure: lip-sync, A/V sync, and how fast things begin.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -87,6 +91,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(own)) => serve::run(settings, own),
         Some(Command::Render(own)) => render::run(settings, own),
         Some(Command::Avatar(command)) => avatar::run(settings, command),
+        Some(Command::Plugin(command)) => plugin::run(settings, command),
         Some(Command::Bench(command)) => bench::run(settings, command),
         Some(Command::Config(command)) => config::run(settings, command),
     };

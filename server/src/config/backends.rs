@@ -9,7 +9,7 @@ use toml_edit::{Item, TableLike, Value};
 use super::Bases;
 use super::reader::Section;
 use super::report::{Complaint, closest};
-use super::values::{boolean, duration, list, text, wrong_type};
+use super::values::{boolean, duration, list, one_of, text, wrong_type};
 
 /// Which backends serve, in which order.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +25,8 @@ pub struct EngineConfig {
 pub struct BackendConfig {
     /// Its name in this file.
     pub name: String,
-    /// File name in a plugin folder, or an absolute path.
-    pub library: PathBuf,
+    /// What is started; [`crate::plugins::find`] tells where it lies.
+    pub source: BackendSource,
     /// Where it runs.
     pub isolation: Isolation,
     /// Whether the server ends when it does not come up.
@@ -37,6 +37,22 @@ pub struct BackendConfig {
     pub config: Json,
 }
 
+/// What a backend is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendSource {
+    /// A shared library: a file name in a plugin folder, or an absolute path. Also the name of a plugin folder.
+    Library(PathBuf),
+    /// A program of its own that speaks the protocol of `docs/exec-protocol.md`.
+    Exec {
+        /// Program and arguments; never empty.
+        command: Vec<String>,
+        /// Where it is started: the folder of the configuration file.
+        folder: PathBuf,
+    },
+    /// A folder with a `plugin.toml` in one of the plugin folders, which tells the rest.
+    Folder(String),
+}
+
 /// Where a backend runs. A process of its own is refused while reading: it is not built yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
@@ -45,22 +61,6 @@ pub enum Isolation {
 }
 
 impl EngineConfig {
-    /// The file of `backend`: the first of the plugin folders that has it, or where it would be.
-    pub fn library(&self, backend: &BackendConfig) -> PathBuf {
-        if backend.library.is_absolute() {
-            return backend.library.clone();
-        }
-        let mut places = self.plugin_dirs.iter().map(|folder| folder.join(&backend.library));
-        let first = places.next();
-        first
-            .iter()
-            .cloned()
-            .chain(places)
-            .find(|path| path.exists())
-            .or(first)
-            .unwrap_or_else(|| backend.library.clone())
-    }
-
     pub(super) fn read(root: &Section<'_, '_>, bases: &Bases) -> Self {
         let section = root.section("engine");
         let order = section.read("backends", vec!["demo".to_owned()], list(text));
@@ -105,10 +105,9 @@ impl EngineConfig {
 
 fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendConfig {
     let seconds = Duration::from_secs;
-    let default_library = if name == "demo" { "liblipcast_demo.so" } else { "" };
     let backend = BackendConfig {
         name: name.to_owned(),
-        library: section.read("library", PathBuf::from(default_library), |item| library(item, bases)),
+        source: read_source(&section, name, bases),
         isolation: section.read("isolation", Isolation::InProcess, isolation),
         required: section.read("required", false, boolean),
         init_timeout: section.read("init_timeout", seconds(120), duration(seconds(1)..=seconds(3_600))),
@@ -117,12 +116,67 @@ fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendC
             table_to_json(table)
         }),
     };
-    if backend.library.as_os_str().is_empty() {
-        let complaint = Complaint::new("`library` is missing");
-        section.complain("library", complaint.help(format!("library = \"liblipcast_{name}.so\"")));
-    }
     section.finish();
     backend
+}
+
+/// `kind`, `library`, `command` and `plugin` together: exactly one of the last three says what is started.
+fn read_source(section: &Section<'_, '_>, name: &str, bases: &Bases) -> BackendSource {
+    const KINDS: &[(&str, Kind)] = &[("library", Kind::Library), ("exec", Kind::Exec)];
+    let library = section.read("library", None, |item| library(item, bases).map(Some));
+    let command = section.read("command", Vec::new(), list(text));
+    let plugin = section.read("plugin", String::new(), plugin_name);
+    let implied = if command.is_empty() { Kind::Library } else { Kind::Exec };
+    let kind = section.read("kind", implied, one_of(KINDS));
+    // demo needs no line about where it lies.
+    let is_demo = name == "demo" && kind == Kind::Library && command.is_empty() && plugin.is_empty();
+    let library = library.or_else(|| is_demo.then(|| PathBuf::from("liblipcast_demo.so")));
+
+    let complain = |key: &str, message: &str, help: String| {
+        section.complain(key, Complaint::new(message).help(help));
+        BackendSource::Folder(name.to_owned())
+    };
+    match (kind, library, command.is_empty(), plugin.is_empty()) {
+        (_, None, true, false) => BackendSource::Folder(plugin),
+        (Kind::Library, Some(library), true, true) => BackendSource::Library(library),
+        (Kind::Exec, None, false, true) => {
+            let folder = std::path::absolute(&bases.config).unwrap_or_else(|_| bases.config.clone());
+            BackendSource::Exec { command, folder }
+        }
+        (_, Some(_), false, _) | (_, Some(_), _, false) | (_, _, false, false) => {
+            complain("plugin", "`library`, `command` and `plugin` exclude each other", "keep one".to_owned())
+        }
+        (Kind::Exec, ..) => complain(
+            "command",
+            "kind \"exec\" needs `command`",
+            "command = [\"python3\", \"backend.py\"]".to_owned(),
+        ),
+        (Kind::Library, _, false, _) => {
+            complain("kind", "`command` is for kind \"exec\"", "kind = \"exec\"".to_owned())
+        }
+        (Kind::Library, None, ..) => complain(
+            "library",
+            "`library` is missing",
+            format!("library = \"liblipcast_{name}.so\", or plugin = \"{name}\""),
+        ),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Library,
+    Exec,
+}
+
+/// The name of a folder below the plugin folders; nothing that leads out of them.
+fn plugin_name(item: &Item) -> Result<String, Complaint> {
+    let name = text(item)?;
+    if name.contains('/') || name == "." || name == ".." {
+        return Err(Complaint::new(format!(
+            "\"{name}\" is not the name of a folder in `engine.plugin_dirs`"
+        )));
+    }
+    Ok(name)
 }
 
 /// A file name stays as it is, to be looked up in the plugin folders; a path with folders starts at the file.

@@ -8,13 +8,13 @@ mod http;
 mod media;
 mod webrtc;
 
-mod reader;
-mod report;
-mod values;
+pub(crate) mod reader;
+pub(crate) mod report;
+pub(crate) mod values;
 
 use std::path::{Path, PathBuf};
 
-pub use self::backends::{BackendConfig, EngineConfig, Isolation};
+pub use self::backends::{BackendConfig, BackendSource, EngineConfig, Isolation};
 pub use self::http::{Secret, ServerConfig, TlsFiles};
 pub use self::media::{MediaConfig, RootConfig, SessionConfig};
 pub use self::report::{ConfigError, Problem};

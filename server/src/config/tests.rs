@@ -129,6 +129,31 @@ fn each_problem_has_its_place_and_a_suggestion() {
             "liblipcast_onnx.so",
         ),
         (
+            "[backend.x]\nkind = \"exec\"",
+            "c.toml:1:1: backend.x.command: kind \"exec\" needs `command`",
+            "backend.py",
+        ),
+        (
+            "[backend.x]\nkind = \"exe\"\nlibrary = \"a.so\"",
+            "c.toml:2:8: backend.x.kind: \"exe\" is not one of \"library\", \"exec\"",
+            "did you mean \"exec\"?",
+        ),
+        (
+            "[backend.x]\nkind = \"library\"\ncommand = [\"a\"]",
+            "c.toml:2:8: backend.x.kind: `command` is for kind \"exec\"",
+            "kind = \"exec\"",
+        ),
+        (
+            "[backend.x]\nplugin = \"x\"\nlibrary = \"a.so\"",
+            "c.toml:2:10: backend.x.plugin: `library`, `command` and `plugin` exclude each other",
+            "keep one",
+        ),
+        (
+            "[backend.x]\nplugin = \"../x\"\nlibrary = \"a.so\"",
+            "c.toml:2:10: backend.x.plugin: \"../x\" is not the name of a folder",
+            "",
+        ),
+        (
             "[backend]\ndemo = 3",
             "c.toml:2:8: backend.demo: expected a table, found integer",
             "[backend.demo]",
@@ -176,9 +201,27 @@ fn a_backend_gets_its_table_as_json() {
         config.engine.backends[0].config,
         serde_json::json!({"model": "m.onnx", "threads": 2, "nested": {"gain": 0.5, "list": [true]}})
     );
+    assert_eq!(config.engine.backends[0].source, BackendSource::Library("libx.so".into()));
+    assert_eq!(config.engine.plugin_dirs[0], Path::new("/opt/lipcast/bin/plugins"));
+}
+
+#[test]
+fn a_backend_is_a_library_a_command_or_a_plugin_folder() {
+    let text = "[engine]\nbackends = [\"a\", \"b\", \"c\", \"demo\"]\n\
+                [backend.a]\nlibrary = \"here/liba.so\"\n\
+                [backend.b]\ncommand = [\"python3\", \"backend.py\"]\n\
+                [backend.c]\nplugin = \"talker\"";
+    let config = Config::parse("c.toml", text, &bases()).unwrap();
+    let sources: Vec<_> = config.engine.backends.into_iter().map(|backend| backend.source).collect();
+    let command = ["python3", "backend.py"].map(str::to_owned).to_vec();
     assert_eq!(
-        config.engine.library(&config.engine.backends[0]),
-        Path::new("/opt/lipcast/bin/plugins/libx.so")
+        sources,
+        [
+            BackendSource::Library("/etc/lipcast/here/liba.so".into()),
+            BackendSource::Exec { command, folder: "/etc/lipcast".into() },
+            BackendSource::Folder("talker".into()),
+            BackendSource::Library("liblipcast_demo.so".into()),
+        ]
     );
 }
 

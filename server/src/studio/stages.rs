@@ -17,6 +17,7 @@ use super::gallery::Gallery;
 use super::loading::{Found, Loading};
 use crate::app::{AvatarSummary, BackendReport, BackendState, Mode, StudioError};
 use crate::config::{BackendConfig, Config};
+use crate::plugins::{self, Program};
 
 /// The id that the demo backend's descriptor carries, by which it is told from models.
 const DEMO_ID: &str = "lipcast.demo";
@@ -253,10 +254,17 @@ fn stage(
 }
 
 fn spec(config: &Config, backend: &BackendConfig) -> BackendSpec {
-    let (name, library, settings) =
-        (backend.name.clone(), config.engine.library(backend), backend.config.clone());
+    let (name, engine, source, settings) =
+        (backend.name.clone(), config.engine.clone(), backend.source.clone(), backend.config.clone());
     let open = move || {
-        let instance = LocalInstance::open(&name, &library, &settings).map_err(|error| error.to_string())?;
+        let found = plugins::find(&engine, &source).map_err(|error| error.to_string())?;
+        let Program::Library(library) = &found.program else {
+            return Err(
+                "a backend of kind \"exec\" needs a process of its own, which is not built yet".to_owned()
+            );
+        };
+        let instance = LocalInstance::open(&name, library, &settings).map_err(|error| error.to_string())?;
+        found.check_id(instance.blob_key().0).map_err(|error| error.to_string())?;
         Ok(instance as Arc<dyn Instance>)
     };
     BackendSpec {

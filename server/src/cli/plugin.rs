@@ -1,0 +1,57 @@
+//! `lipcast plugin list`: what the plugin folders hold.
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use super::{CliError, failed, load};
+use crate::plugins::{self, Listed, WeightState};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what lies in the plugin folders of the settings. Opens nothing.
+    List {
+        /// As a JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::List { json } => {
+            let listed = plugins::list(&load(settings)?.engine.plugin_dirs);
+            if json {
+                println!("{}", serde_json::to_string_pretty(&listed).map_err(failed)?);
+            } else if listed.is_empty() {
+                println!("no plugins in the folders of engine.plugin_dirs");
+            } else {
+                listed.iter().for_each(|plugin| println!("{}", lines(plugin)));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn lines(plugin: &Listed) -> String {
+    let kind = plugin.kind.unwrap_or("?");
+    let about = match (&plugin.id, &plugin.version, &plugin.license) {
+        (Some(id), Some(version), Some(license)) => format!("{id} {version}, {license}"),
+        _ if plugin.problems.is_empty() => "a library without plugin.toml".to_owned(),
+        _ => String::new(),
+    };
+    let pin = if plugin.library == Some(WeightState::Pinned) { ", pin ok" } else { "" };
+    let mut lines = format!("{:24} {kind:8} {about}{pin}\n    {}", plugin.name, plugin.path.display());
+    for weight in plugin.weights.iter().filter(|weight| weight.state.is_fine()) {
+        let pin = if weight.state == WeightState::Pinned { ", pin ok" } else { "" };
+        lines += &format!("\n    weights {}{pin}", weight.file.display());
+    }
+    for weight in plugin.weights.iter().filter(|weight| !weight.state.is_fine() && !weight.source.is_empty())
+    {
+        lines += &format!("\n    get {} at {}", weight.file.display(), weight.source);
+    }
+    for problem in &plugin.problems {
+        lines += &format!("\n    refused: {problem}");
+    }
+    lines
+}
