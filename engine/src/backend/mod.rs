@@ -26,5 +26,7 @@ pub use load::{LoadError, load_avatar, load_existing};
 mod batcher;
 pub use batcher::{Batcher, Ticket};
 
+pub mod supervisor;
+
 mod registry;
 pub use registry::{BackendReport, BackendSpec, BackendState, Backends, Opener, ReportedState};
