@@ -31,10 +31,8 @@ pub struct Request {
     pub avatar_frame: u32,
     /// When the frame leaves, since the supervisor's origin; `None` offline, where every frame is waited for.
     pub deadline: Option<Duration>,
-    /// First or last of a run; may be thrown away.
+    /// First or last of a run; may be thrown away; shares its batch with nobody.
     pub flags: RequestFlags,
-    /// It is suspected of having killed another backend: no other request shares its batch.
-    pub alone: bool,
 }
 
 /// A request and whose it is.
