@@ -10,7 +10,7 @@ use crate::packages;
 use crate::steps::{cargo, run, step, target};
 
 /// Plugins that are staged: the library that cargo writes, and what it is.
-const PLUGINS: &[&str] = &["liblipcast_demo.so", "liblipcast_probe.so"];
+const PLUGINS: &[&str] = &["liblipcast_demo.so", "liblipcast_probe.so", "liblipcast_chaos.so"];
 
 /// `cargo xtask build`.
 pub(crate) fn build() -> Result<()> {
