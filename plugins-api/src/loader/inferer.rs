@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::checks::{FrameResult, RawResult};
 use super::instance::{Avatar, AvatarInner, InstanceInner, call, made};
 use super::open::copy_prefix;
 use super::slot::Slot;
 use crate::abi;
 use crate::author::{check, empty_status, text};
-use crate::types::{Alpha, Code, Error, PixelFormat, Rect, SessionParams};
+use crate::types::{Code, Error, Rect, SessionParams};
 
 /// Opens sessions and draws frames. There is one for an instance, and it cannot leave its thread.
 pub struct Inferer {
@@ -52,24 +53,6 @@ pub struct FrameRequest<'a> {
     pub slot: &'a mut Slot,
     /// After the call: how it went. The picture is in `slot`.
     pub result: Result<FrameResult, Error>,
-}
-
-/// A checked result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameResult {
-    /// Where the picture goes: even-aligned, inside `max_rect`; empty: the avatar's frame shows as it is.
-    pub rect: Rect,
-    /// How its bytes are laid out.
-    pub format: PixelFormat,
-    /// How it is blended.
-    pub alpha: Alpha,
-    /// It is the picture of this session's previous result; `rect`, `format`, `alpha` and the slot say
-    /// nothing.
-    pub unchanged: bool,
-    /// The face is at rest: the host may go on with the avatar's own frames.
-    pub at_rest: bool,
-    /// The avatar frame really used.
-    pub avatar_frame_used: u32,
 }
 
 impl FrameResult {
@@ -240,40 +223,12 @@ fn to_abi(request: &mut FrameRequest<'_>) -> abi::Request {
 
 fn read_result(avatar: &AvatarInner, slot: &Slot, answer: &abi::Request) -> Result<FrameResult, Error> {
     check(answer.status.code, &answer.status)?;
-    let bad = |what: String| Error::new(Code::BadOutput, format!("frame {}: {what}", answer.frame));
-    let info = avatar.info();
-    let used = answer.avatar_frame_used;
-    // A backend without avatar frames has one number to give: 0.
-    if used >= info.frame_count.max(1) {
-        return Err(bad(format!("avatar frame {used} used, of {}", info.frame_count)));
-    }
-    let at_rest = answer.result_flags & abi::RESULT_AT_REST != 0;
-    if answer.result_flags & abi::RESULT_UNCHANGED != 0 {
-        return Ok(FrameResult {
-            rect: Rect::default(),
-            format: PixelFormat::Rgb24,
-            alpha: Alpha::Opaque,
-            unchanged: true,
-            at_rest,
-            avatar_frame_used: used,
-        });
-    }
-    let rect = Rect::from_abi(answer.rect);
-    let format = PixelFormat::from_abi(answer.format);
-    let format = format.ok_or_else(|| bad(format!("unknown format {}", answer.format)))?;
-    let alpha = Alpha::from_abi(answer.alpha);
-    let alpha = alpha.ok_or_else(|| bad(format!("unknown alpha {}", answer.alpha)))?;
-    if !rect.is_even() || !info.max_rect.contains(&rect) {
-        return Err(bad(format!("{rect:?} is odd or not inside {:?}", info.max_rect)));
-    }
-    if format.bytes(&rect) > slot.len() as u64 {
-        return Err(bad(format!("{rect:?} as {format:?} is larger than its slot")));
-    }
-    if alpha == Alpha::Inline && !format.has_alpha() {
-        return Err(bad(format!("inline alpha in {format:?}")));
-    }
-    if alpha == Alpha::Static && !rect.is_empty() && avatar.mask(used)?.rect != rect {
-        return Err(bad(format!("{rect:?} is not that of the static mask of avatar frame {used}")));
-    }
-    Ok(FrameResult { rect, format, alpha, unchanged: false, at_rest, avatar_frame_used: used })
+    let raw = RawResult {
+        rect: Rect::from_abi(answer.rect),
+        format: answer.format,
+        alpha: answer.alpha,
+        flags: answer.result_flags,
+        avatar_frame_used: answer.avatar_frame_used,
+    };
+    raw.check(answer.frame, avatar.info(), slot.len() as u64, |frame| Ok(avatar.mask(frame)?.rect))
 }

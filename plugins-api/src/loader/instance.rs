@@ -6,21 +6,17 @@ use std::thread::{self, ThreadId};
 
 use serde_json::Value;
 
+use super::checks;
 use super::inferer::Inferer;
 use super::open::Plugin;
 use super::services::{HostServices, OperationHandle, Progress, SinkHandle, host_table};
 use super::source::{Source, SourceHandle};
 use crate::abi;
 use crate::author::{check, empty_status, message, text};
-use crate::types::{
-    AvatarInfo, Code, Error, FrameMask, Health, HealthState, IdleBy, PixelFormat, Rect, RestPolicy,
-};
+use crate::types::{AvatarInfo, Code, Error, FrameMask, Health, HealthState, IdleBy, Rect, RestPolicy};
 
 /// The largest text a backend may hand out: 1 MiB.
 const TEXT_LIMIT: u64 = 1 << 20;
-
-/// The largest canvas side, pixels.
-const CANVAS_LIMIT: u32 = 8192;
 
 /// One loaded backend. Cheap to clone; the last clone, avatar, session or [`Inferer`] to go destroys it.
 ///
@@ -290,7 +286,7 @@ impl Avatar {
 
     /// Bytes a [`Slot`](super::Slot) for it needs: the largest format over `max_rect`.
     pub fn slot_len(&self) -> usize {
-        PixelFormat::Rgba.bytes(&self.inner.info.max_rect) as usize
+        checks::slot_len(&self.inner.info)
     }
 
     /// Where the patch of avatar frame `frame` lies and how it is blended; checked.
@@ -320,22 +316,12 @@ impl AvatarInner {
             unsafe { mask(self.handle, frame, &mut out, status) }
         })?;
         let rect = Rect::from_abi(out.rect);
-        if !rect.is_even() || !self.info.max_rect.contains(&rect) {
-            return Err(bad(format!(
-                "mask of frame {frame}: {rect:?} is odd or not inside {:?}",
-                self.info.max_rect
-            )));
-        }
-        if out.alpha.is_null() || rect.is_empty() {
-            return Ok(FrameMask { rect, alpha: None });
-        }
-        if out.alpha_len != rect.area() {
-            return Err(bad(format!("mask of frame {frame} has {} bytes for {rect:?}", out.alpha_len)));
-        }
-        // SAFETY: the plugin promises `alpha_len` bytes that do not change until the avatar is unloaded,
-        // which happens after `self` is gone.
-        let alpha = unsafe { std::slice::from_raw_parts(out.alpha, out.alpha_len as usize) };
-        Ok(FrameMask { rect, alpha: Some(alpha) })
+        let alpha = (!out.alpha.is_null()).then(|| {
+            // SAFETY: the plugin promises `alpha_len` bytes that do not change until the avatar is unloaded,
+            // which happens after `self` is gone.
+            unsafe { std::slice::from_raw_parts(out.alpha, out.alpha_len as usize) }
+        });
+        checks::frame_mask(frame, &self.info, FrameMask { rect, alpha })
     }
 
     fn read_info(&self) -> Result<AvatarInfo, Error> {
@@ -356,28 +342,13 @@ impl AvatarInner {
             // SAFETY: a live avatar; the out argument lives for the length of the call.
             unsafe { info(self.handle, &mut out, status) }
         })?;
-        let canvas = Rect::new(0, 0, out.canvas_width, out.canvas_height);
-        let max_rect = Rect::from_abi(out.max_rect);
-        if canvas.is_empty() || !canvas.is_even() || canvas.width.max(canvas.height) > CANVAS_LIMIT {
-            return Err(bad(format!("a canvas of {}x{} pixels", canvas.width, canvas.height)));
-        }
-        if !max_rect.is_even() || !canvas.contains(&max_rect) {
-            return Err(bad(format!("{max_rect:?} is odd or not inside the canvas")));
-        }
-        if out.fps_num == 0 || out.fps_den == 0 {
-            return Err(bad(format!("a frame rate of {}/{}", out.fps_num, out.fps_den)));
-        }
-        let idle = IdleBy::from_abi(out.idle).ok_or_else(|| bad(format!("idle {}", out.idle)))?;
-        if out.frame_count == 0 && idle == IdleBy::Host {
-            return Err(bad("no avatar frames, yet the host is to show them while idle".into()));
-        }
-        Ok(AvatarInfo {
-            canvas: (canvas.width, canvas.height),
+        checks::avatar_info(AvatarInfo {
+            canvas: (out.canvas_width, out.canvas_height),
             fps: (out.fps_num, out.fps_den),
             frame_count: out.frame_count,
-            max_rect,
+            max_rect: Rect::from_abi(out.max_rect),
             slots: out.slots,
-            idle,
+            idle: IdleBy::from_abi(out.idle).ok_or_else(|| bad(format!("idle {}", out.idle)))?,
             rest_policy: RestPolicy::from_abi(out.rest_policy)
                 .ok_or_else(|| bad(format!("rest policy {}", out.rest_policy)))?,
         })

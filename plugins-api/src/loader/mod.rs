@@ -8,6 +8,7 @@
 //! canary behind each output [`Slot`]. Code in the same process can still do anything; see
 //! `docs/plugin-abi.md`.
 
+pub mod checks;
 mod elf;
 mod error;
 mod inferer;
@@ -17,8 +18,9 @@ mod services;
 mod slot;
 mod source;
 
+pub use checks::FrameResult;
 pub use error::{LoadError, Refusal};
-pub use inferer::{FrameRequest, FrameResult, Inferer, Session};
+pub use inferer::{FrameRequest, Inferer, Session};
 pub use instance::{Avatar, Instance};
 pub use open::Plugin;
 pub use services::{HostServices, NoProgress, Progress, SilentHost, monotonic_ns};

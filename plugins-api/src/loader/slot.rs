@@ -12,16 +12,36 @@ const CANARY: u8 = 0xC5;
 ///
 /// Belongs to one request at a time; make a few per session and use them in turn.
 pub struct Slot {
-    lines: Box<[Line]>,
+    memory: Memory,
     len: usize,
 }
+
+enum Memory {
+    Own(Box<[Line]>),
+    /// Of somebody else, who looks after what lies behind it.
+    Lent(*mut u8),
+}
+
+// SAFETY: the memory of a slot is plain bytes; it is reached through `&mut Slot` only, wherever that is.
+unsafe impl Send for Slot {}
 
 impl Slot {
     /// `len` bytes; [`Avatar::slot_len`](super::Avatar::slot_len) says how many an avatar needs.
     pub fn new(len: usize) -> Self {
-        let mut slot = Self { lines: vec![Line([0; LINE]); len.div_ceil(LINE) + 1].into(), len };
+        let lines = vec![Line([0; LINE]); len.div_ceil(LINE) + 1].into();
+        let mut slot = Self { memory: Memory::Own(lines), len };
         slot.arm();
         slot
+    }
+
+    /// `len` bytes at `start`, 64-byte aligned, that somebody else owns: memory shared with another process. Whoever
+    /// lent it looks whether something was written behind it.
+    ///
+    /// # Safety
+    /// The bytes are writable as long as the slot lives, and nobody in this process touches them meanwhile.
+    pub unsafe fn lent(start: *mut u8, len: usize) -> Self {
+        debug_assert!(start.addr().is_multiple_of(LINE), "a slot begins at a cache line");
+        Self { memory: Memory::Lent(start), len }
     }
 
     /// Bytes.
@@ -40,7 +60,10 @@ impl Slot {
     }
 
     pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.lines.as_mut_ptr().cast()
+        match &mut self.memory {
+            Memory::Own(lines) => lines.as_mut_ptr().cast(),
+            Memory::Lent(start) => *start,
+        }
     }
 
     /// Whether nothing was written behind the slot; repairs the canary when something was.
@@ -58,13 +81,20 @@ impl Slot {
     }
 
     fn all(&self) -> &[u8] {
-        // SAFETY: lines are plain bytes without padding.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * LINE) }
+        match &self.memory {
+            // SAFETY: lines are plain bytes without padding.
+            Memory::Own(lines) => unsafe {
+                std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * LINE)
+            },
+            // SAFETY: promised to `lent`.
+            Memory::Lent(start) => unsafe { std::slice::from_raw_parts(*start, self.len) },
+        }
     }
 
     fn all_mut(&mut self) -> &mut [u8] {
-        // SAFETY: lines are plain bytes without padding.
-        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.lines.len() * LINE) }
+        let (start, len) = (self.as_mut_ptr(), self.all().len());
+        // SAFETY: as in `all`.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 }
 

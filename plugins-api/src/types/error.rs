@@ -72,6 +72,11 @@ impl Code {
         Some(CODES.iter().find(|(_, n, _)| *n == number).map_or(Self::Internal, |(code, ..)| *code))
     }
 
+    /// Reads the header's name without its prefix.
+    pub fn from_name(name: &str) -> Option<Self> {
+        CODES.iter().find(|(.., known)| *known == name).map(|(code, ..)| *code)
+    }
+
     /// The header's name without its prefix, like `WOULD_BLOCK`.
     pub fn name(self) -> &'static str {
         CODES.iter().find(|(code, ..)| *code == self).map_or("INTERNAL", |(.., name)| name)

@@ -1,0 +1,85 @@
+//! What this process says: answers, which wait for room, and notices, which do not.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lipcast_plugins_api::loader::HostServices;
+use lipcast_plugins_api::types::{LogLevel, MetricKind};
+use lipcast_wire::control::{Control, Packet};
+use lipcast_wire::lines::shortened;
+use lipcast_wire::message::FromChild;
+use serde_json::Value;
+
+/// The socket. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Voice(Arc<Control>);
+
+/// A parent that reads nothing for so long has lost interest.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Voice {
+    pub(crate) fn new(control: Control) -> Self {
+        Self(Arc::new(control))
+    }
+
+    /// Says something that has to be heard.
+    pub(crate) fn say(&self, message: &FromChild) {
+        self.say_with(message, &[]);
+    }
+
+    /// Says it with a descriptor beside it.
+    pub(crate) fn say_with(&self, message: &FromChild, descriptors: &[BorrowedFd<'_>]) {
+        if let Ok(bytes) = serde_json::to_vec(message)
+            && let Err(error) = self.0.send(&bytes, descriptors, PATIENCE)
+        {
+            // The other end will see that an answer is missing; this is for whoever reads the log.
+            eprintln!("a message could not be sent: {error}");
+        }
+    }
+
+    /// The parent's next message; `None` when it is gone.
+    pub(crate) fn listen(&self) -> Option<Packet> {
+        self.0.receive(None).ok().flatten()
+    }
+
+    /// Says something that may go unheard: nobody waits for a parent that does not read.
+    fn mention(&self, message: &FromChild) {
+        if let Ok(bytes) = serde_json::to_vec(message) {
+            let _ = self.0.send(&bytes, &[], Duration::ZERO);
+        }
+    }
+}
+
+impl HostServices for Voice {
+    fn log(&self, level: LogLevel, target: &str, message: &str, fields_json: &str) {
+        self.mention(&FromChild::Log {
+            log: level.into(),
+            target: shortened(target).to_owned(),
+            message: shortened(message).to_owned(),
+            fields: object(fields_json),
+        });
+    }
+
+    fn metric(&self, name: &str, kind: MetricKind, value: f64, labels_json: &str) {
+        self.mention(&FromChild::Metric {
+            metric: name.to_owned(),
+            kind: kind.into(),
+            value,
+            labels: object(labels_json),
+        });
+    }
+
+    /// CLOCK_MONOTONIC, which the parent's deadlines are in.
+    fn now_ns(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+}
+
+fn object(json: &str) -> Value {
+    if json.is_empty() || json.len() > lipcast_wire::lines::LINE_BYTES {
+        return Value::Null;
+    }
+    serde_json::from_str(json).unwrap_or(Value::Null)
+}

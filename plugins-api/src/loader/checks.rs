@@ -1,0 +1,139 @@
+//! What a backend hands out, looked at before it is used: the same for every door it comes through.
+
+use crate::abi;
+use crate::types::{Alpha, AvatarInfo, Code, Error, FrameMask, IdleBy, PixelFormat, Rect};
+
+/// The largest canvas side, pixels.
+const CANVAS_LIMIT: u32 = 8192;
+
+/// A checked result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameResult {
+    /// Where the picture goes: even-aligned, inside `max_rect`; empty: the avatar's frame shows as it is.
+    pub rect: Rect,
+    /// How its bytes are laid out.
+    pub format: PixelFormat,
+    /// How it is blended.
+    pub alpha: Alpha,
+    /// It is the picture of this session's previous result; `rect`, `format`, `alpha` and the slot say
+    /// nothing.
+    pub unchanged: bool,
+    /// The face is at rest: the host may go on with the avatar's own frames.
+    pub at_rest: bool,
+    /// The avatar frame really used.
+    pub avatar_frame_used: u32,
+}
+
+/// A result as the backend wrote it: numbers of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawResult {
+    /// Where the picture goes.
+    pub rect: Rect,
+    /// `LIPCAST_FORMAT_*`.
+    pub format: u32,
+    /// `LIPCAST_ALPHA_*`.
+    pub alpha: u32,
+    /// `LIPCAST_RESULT_*`.
+    pub flags: u32,
+    /// Which avatar frame it lies on.
+    pub avatar_frame_used: u32,
+}
+
+impl RawResult {
+    /// The result, if it keeps the contract: for frame `frame` of an avatar that is `info`, in a slot of `slot_len`
+    /// bytes. `mask_rect` gives where the static mask of an avatar frame lies.
+    ///
+    /// # Errors
+    /// `BAD_OUTPUT` and what is wrong with it.
+    pub fn check(
+        &self,
+        frame: u64,
+        info: &AvatarInfo,
+        slot_len: u64,
+        mask_rect: impl FnOnce(u32) -> Result<Rect, Error>,
+    ) -> Result<FrameResult, Error> {
+        let bad = |what: String| Error::new(Code::BadOutput, format!("frame {frame}: {what}"));
+        let used = self.avatar_frame_used;
+        // A backend without avatar frames has one number to give: 0.
+        if used >= info.frame_count.max(1) {
+            return Err(bad(format!("avatar frame {used} used, of {}", info.frame_count)));
+        }
+        let at_rest = self.flags & abi::RESULT_AT_REST != 0;
+        if self.flags & abi::RESULT_UNCHANGED != 0 {
+            return Ok(FrameResult {
+                rect: Rect::default(),
+                format: PixelFormat::Rgb24,
+                alpha: Alpha::Opaque,
+                unchanged: true,
+                at_rest,
+                avatar_frame_used: used,
+            });
+        }
+        let rect = self.rect;
+        let format = PixelFormat::from_abi(self.format);
+        let format = format.ok_or_else(|| bad(format!("unknown format {}", self.format)))?;
+        let alpha = Alpha::from_abi(self.alpha);
+        let alpha = alpha.ok_or_else(|| bad(format!("unknown alpha {}", self.alpha)))?;
+        if !rect.is_even() || !info.max_rect.contains(&rect) {
+            return Err(bad(format!("{rect:?} is odd or not inside {:?}", info.max_rect)));
+        }
+        if format.bytes(&rect) > slot_len {
+            return Err(bad(format!("{rect:?} as {format:?} is larger than its slot")));
+        }
+        if alpha == Alpha::Inline && !format.has_alpha() {
+            return Err(bad(format!("inline alpha in {format:?}")));
+        }
+        if alpha == Alpha::Static && !rect.is_empty() && mask_rect(used)? != rect {
+            return Err(bad(format!("{rect:?} is not that of the static mask of avatar frame {used}")));
+        }
+        Ok(FrameResult { rect, format, alpha, unchanged: false, at_rest, avatar_frame_used: used })
+    }
+}
+
+/// What a backend says of an avatar, if it can be.
+///
+/// # Errors
+/// `BAD_OUTPUT` and what is wrong with it.
+pub fn avatar_info(info: AvatarInfo) -> Result<AvatarInfo, Error> {
+    let canvas = Rect::new(0, 0, info.canvas.0, info.canvas.1);
+    if canvas.is_empty() || !canvas.is_even() || canvas.width.max(canvas.height) > CANVAS_LIMIT {
+        return Err(bad(format!("a canvas of {}x{} pixels", canvas.width, canvas.height)));
+    }
+    if !info.max_rect.is_even() || !canvas.contains(&info.max_rect) {
+        return Err(bad(format!("{:?} is odd or not inside the canvas", info.max_rect)));
+    }
+    if info.fps.0 == 0 || info.fps.1 == 0 {
+        return Err(bad(format!("a frame rate of {}/{}", info.fps.0, info.fps.1)));
+    }
+    if info.frame_count == 0 && info.idle == IdleBy::Host {
+        return Err(bad("no avatar frames, yet the host is to show them while idle".into()));
+    }
+    Ok(info)
+}
+
+/// The mask of avatar frame `frame`, if it keeps the contract.
+///
+/// # Errors
+/// `BAD_OUTPUT` and what is wrong with it.
+pub fn frame_mask<'a>(frame: u32, info: &AvatarInfo, mask: FrameMask<'a>) -> Result<FrameMask<'a>, Error> {
+    let rect = mask.rect;
+    if !rect.is_even() || !info.max_rect.contains(&rect) {
+        return Err(bad(format!("mask of frame {frame}: {rect:?} is odd or not inside {:?}", info.max_rect)));
+    }
+    let Some(alpha) = mask.alpha.filter(|_| !rect.is_empty()) else {
+        return Ok(FrameMask { rect, alpha: None });
+    };
+    if alpha.len() as u64 != rect.area() {
+        return Err(bad(format!("mask of frame {frame} has {} bytes for {rect:?}", alpha.len())));
+    }
+    Ok(FrameMask { rect, alpha: Some(alpha) })
+}
+
+/// Bytes that a slot of an avatar needs: the largest format over `max_rect`.
+pub fn slot_len(info: &AvatarInfo) -> usize {
+    PixelFormat::Rgba.bytes(&info.max_rect) as usize
+}
+
+fn bad(what: String) -> Error {
+    Error::new(Code::BadOutput, format!("the backend gave {what}"))
+}

@@ -1,0 +1,112 @@
+//! Calls over the ring, each waited for: for tools that want an answer before they go on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lipcast_plugins_api::types::{Descriptor, Error};
+use rustix::event::{PollFd, PollFlags};
+
+use super::{CallError, Calls, Host};
+use crate::control::timespec;
+use crate::op::{Drawn, Op, Request};
+use crate::ring::{Completion, Submissions};
+use crate::spawn::Child;
+
+/// A child and its ring. Dropping it kills the child.
+#[derive(Debug)]
+pub struct Blocking {
+    child: Child,
+    calls: Arc<Calls>,
+    ring: Submissions,
+    descriptor: Descriptor,
+    origin: String,
+}
+
+impl Blocking {
+    pub(super) fn new(host: Host) -> Self {
+        let Host { child, calls, ring, descriptor, origin } = host;
+        Self { child, calls, ring, descriptor, origin }
+    }
+
+    /// Its control calls.
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
+    }
+
+    /// Who it is.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// What was opened, for people.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The process.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Its heartbeat.
+    pub fn beat(&self) -> u32 {
+        self.ring.beat()
+    }
+
+    /// A session call: anything but a batch.
+    ///
+    /// # Errors
+    /// The backend's own, the child's end, or that `patience` was over. After the last two it is of no more use.
+    pub fn run(&mut self, op: &Op, patience: Duration) -> Result<(), CallError> {
+        Ok(self.complete(op, patience)?.status?)
+    }
+
+    /// Draws a batch, and gives what the child wrote for each request; check it against the avatar.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), where the backend's own is the failure of the whole batch.
+    pub fn infer(
+        &mut self,
+        requests: &[Request],
+        patience: Duration,
+    ) -> Result<Vec<Result<Drawn, Error>>, CallError> {
+        let op = Op::Infer { requests: requests.to_vec() };
+        let Completion { status, results } = self.complete(&op, patience)?;
+        status?;
+        Ok(results)
+    }
+
+    /// How the process ended, if it has.
+    pub fn ended(&mut self) -> Option<String> {
+        self.child.ended()
+    }
+
+    fn complete(&mut self, op: &Op, patience: Duration) -> Result<Completion, CallError> {
+        if let Some(how) = self.child.ended() {
+            return Err(CallError::Gone(how));
+        }
+        self.ring.submit(op);
+        let limit = Instant::now() + patience;
+        loop {
+            let broken = |error: crate::op::Malformed| CallError::Gone(format!("it broke the ring: {error}"));
+            if let Some(completion) = self.ring.complete().map_err(broken)? {
+                return Ok(completion);
+            }
+            if let Some(how) = self.child.ended() {
+                return Err(CallError::Gone(how));
+            }
+            let left = limit.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CallError::TimedOut { call: "an operation", after: patience });
+            }
+            if self.ring.sleep() {
+                let pidfd = self.child.pidfd();
+                let mut ends =
+                    [PollFd::new(self.ring.bell(), PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+                // A signal wakes it too: it looks again.
+                let _ = rustix::event::poll(&mut ends, Some(&timespec(left)));
+            }
+            self.ring.wake();
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How much a child may say: so many lines a second, so many bytes a line. What is more is counted and dropped.
+
+use std::time::{Duration, Instant};
+
+/// Lines a second.
+pub const LINES_A_SECOND: u32 = 100;
+
+/// Bytes of a line; the rest of it is dropped.
+pub const LINE_BYTES: usize = 8 * 1024;
+
+/// Counts a child's lines.
+#[derive(Debug, Default)]
+pub struct Limiter {
+    second: Option<Instant>,
+    said: u32,
+    dropped: u64,
+}
+
+impl Limiter {
+    /// Whether a line may be said at `now`; and, with the first line of a new second, how many of the seconds before
+    /// were dropped.
+    pub fn admit(&mut self, now: Instant) -> (bool, u64) {
+        let mut dropped = 0;
+        if self.second.is_none_or(|second| now.saturating_duration_since(second) >= Duration::from_secs(1)) {
+            (self.second, self.said) = (Some(now), 0);
+            dropped = std::mem::take(&mut self.dropped);
+        }
+        if self.said >= LINES_A_SECOND {
+            self.dropped += 1;
+            return (false, dropped);
+        }
+        self.said += 1;
+        (true, dropped)
+    }
+}
+
+/// A line as it is logged: no longer than [`LINE_BYTES`].
+pub fn shortened(line: &str) -> &str {
+    &line[..line.floor_char_boundary(LINE_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_counted_and_said_once() {
+        let (mut limiter, start) = (Limiter::default(), Instant::now());
+        let admitted = (0..250).filter(|_| limiter.admit(start).0).count();
+        assert_eq!(admitted, 100);
+        let later = start + Duration::from_secs(1);
+        assert_eq!((limiter.admit(later), limiter.admit(later)), ((true, 150), (true, 0)));
+    }
+
+    #[test]
+    fn a_line_is_cut_between_characters() {
+        let line = "ä".repeat(LINE_BYTES);
+        assert_eq!(shortened(&line).len(), LINE_BYTES);
+        assert_eq!(shortened(&line[..LINE_BYTES - 2]).len(), LINE_BYTES - 2);
+    }
+}

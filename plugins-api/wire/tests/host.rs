@@ -1,0 +1,162 @@
+//! A real plugin in a real `backend-host`, through the whole protocol.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lipcast_plugins_api::loader::{NoProgress, Source};
+use lipcast_plugins_api::types::{Error, LogLevel, MetricKind, Rect};
+use lipcast_wire::client::{Blob, CallError, Events, Host, StartError};
+use lipcast_wire::op::{Op, Request};
+use lipcast_wire::spawn::ChildCommand;
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Events for Heard {
+    fn log(&self, _: LogLevel, _: &str, message: &str, _: &Value) {
+        self.0.lock().unwrap().push(message.to_owned());
+    }
+    fn output(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+    fn dropped(&self, _: u64) {}
+    fn metric(&self, _: &str, _: MetricKind, _: f64, _: &Value) {}
+    fn closed(&self, reason: &str) {
+        self.0.lock().unwrap().push(format!("closed: {reason}"));
+    }
+}
+
+/// Two grey frames of 256 by 192.
+struct Grey;
+
+impl Source for Grey {
+    fn frame_count(&self) -> u32 {
+        2
+    }
+    fn size(&self) -> (u32, u32) {
+        (256, 192)
+    }
+    fn fps(&self) -> (u32, u32) {
+        (25, 1)
+    }
+    fn frame(&mut self, _: u32, rgb: &mut Vec<u8>) -> Result<(), Error> {
+        rgb.clear();
+        rgb.resize(256 * 192 * 3, 128);
+        Ok(())
+    }
+    fn landmarks(&self, _: u32) -> Option<[[f32; 2]; 68]> {
+        None
+    }
+    fn face_box(&self, _: u32) -> Option<[f32; 4]> {
+        None
+    }
+}
+
+fn release() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().to_owned()
+}
+
+fn start(library: &Path) -> Result<Host, StartError> {
+    let command = ChildCommand {
+        program: release().join("backend-host"),
+        arguments: vec![library.into()],
+        folder: None,
+        core_dumps: false,
+    };
+    Host::start(&command, Arc::new(Heard::default()), PATIENCE)
+}
+
+fn request(session: u64, frame: u64, slot: u32) -> Request {
+    Request { session, seq: frame, frame, deadline_ns: 0, epoch: 0, avatar_frame: 1, flags: 1, slot }
+}
+
+#[test]
+fn a_plugin_in_a_process_of_its_own_draws_as_asked() {
+    let mut host = start(&release().join("liblipcast_probe.so")).unwrap().into_blocking();
+    assert_eq!(host.descriptor().id, "lipcast.probe");
+    let calls = host.calls().clone();
+    calls.create(&json!({}), &NoProgress, Some(PATIENCE)).unwrap();
+    assert_eq!(calls.health(PATIENCE).unwrap(), lipcast_plugins_api::types::Health::ok());
+    let mut blob = Vec::new();
+    calls.prepare_avatar(&mut Grey, &Value::Null, &mut blob, &NoProgress).unwrap();
+    assert!(blob.starts_with(b"LCPROBE1"));
+    let avatar = calls.load_avatar(&Blob::Bytes(&blob), 4, Some(PATIENCE)).unwrap();
+    assert_eq!((avatar.info().canvas, avatar.info().frame_count), ((256, 192), 2));
+    let rect = avatar.mask(1).unwrap().rect;
+    assert!(avatar.mask(2).is_err());
+
+    let open = |session| Op::Open {
+        session,
+        avatar: avatar.id(),
+        whole: false,
+        fps: (25, 1),
+        params: "null".to_owned(),
+    };
+    host.run(&open(1), PATIENCE).unwrap();
+    host.run(&open(2), PATIENCE).unwrap();
+    assert!(matches!(host.run(&open(2), PATIENCE), Err(CallError::Failed(_))), "it is open");
+    let push = Op::Push { session: 1, first_sample: 0, pcm: vec![0.1; 1280], end: true };
+    host.run(&push, PATIENCE).unwrap();
+    let requests = [request(1, 0, 0), request(9, 0, 1), request(2, 7, 3)];
+    let drawn = host.infer(&requests, PATIENCE).unwrap();
+    assert!(drawn[1].is_err(), "there is no session 9, and its neighbours do not mind");
+    for (index, frame) in [(0, 0), (2, 7)] {
+        let (checked, intact) = avatar.check(&requests[index], drawn[index].as_ref().unwrap());
+        let checked = checked.unwrap();
+        assert!(intact && checked.rect == rect);
+        let pixels = avatar.picture(requests[index].slot, &checked);
+        assert_eq!(pixels.len(), (rect.area() * 3 / 2) as usize);
+        let other = avatar.picture(1, &checked);
+        assert_ne!(pixels, other, "frame {frame} was drawn into its own slot");
+    }
+    host.run(&Op::Close { session: 1 }, PATIENCE).unwrap();
+    drop(avatar);
+    calls.end();
+    let _ = calls.health(PATIENCE);
+    assert_eq!(host.child().wait(), "exited with 0");
+    assert_eq!(Rect::default(), Rect::new(0, 0, 0, 0));
+}
+
+#[test]
+fn what_cannot_be_opened_is_refused_with_the_reason() {
+    let folder = std::env::temp_dir();
+    let text = folder.join(format!("lipcast-no-library-{}.so", std::process::id()));
+    std::fs::write(&text, "no library").unwrap();
+    let refused = start(&text).unwrap_err();
+    std::fs::remove_file(&text).unwrap();
+    assert!(
+        matches!(&refused, StartError::Refused(reason) if reason.contains("not a shared library")),
+        "{refused}"
+    );
+    let nothing = ChildCommand {
+        program: folder.join("there-is-no-such-program"),
+        arguments: Vec::new(),
+        folder: None,
+        core_dumps: false,
+    };
+    let failed = Host::start(&nothing, Arc::new(Heard::default()), PATIENCE).unwrap_err();
+    assert!(matches!(failed, StartError::Spawn { .. }), "{failed}");
+}
+
+#[test]
+fn a_program_that_is_no_host_is_found_out() {
+    let shell = |script: &str| {
+        let command = ChildCommand {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            folder: None,
+            core_dumps: false,
+        };
+        Host::start(&command, Arc::new(Heard::default()), Duration::from_millis(500)).unwrap_err()
+    };
+    assert_eq!(shell("exit 3"), StartError::Died("exited with 3".to_owned()));
+    assert_eq!(shell("kill -SEGV $$"), StartError::Died("killed by SIGSEGV (signal 11)".to_owned()));
+    assert_eq!(shell("sleep 60"), StartError::Silent(Duration::from_millis(500)));
+    let nonsense = shell("printf nonsense >&3; sleep 60");
+    assert!(matches!(&nonsense, StartError::Died(how) if how.contains("no message")), "{nonsense}");
+}
