@@ -84,7 +84,7 @@ impl Backend for Canvas {
     fn load_avatar(&self, blob: &[u8]) -> Result<Stage, Error> {
         let numbers: Vec<_> =
             blob.chunks(4).filter_map(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?))).collect();
-        let even = |length: u32| (16..=8_192).contains(&length) && length % 2 == 0;
+        let even = |length: u32| (16..=8_192).contains(&length) && length.is_multiple_of(2);
         match numbers[..] {
             [MAGIC, width, height, num, den]
                 if blob.len() == 20 && even(width) && even(height) && num > 0 && den > 0 =>

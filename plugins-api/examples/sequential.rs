@@ -282,7 +282,7 @@ fn write_numbers(sink: &mut BlobSink<'_>, numbers: &[u32]) -> Result<(), Error> 
 fn read_person(mut blob: &[u8]) -> Option<Person> {
     let blob = &mut blob;
     let [magic, width, height, num, den, count] = read_numbers(blob)?;
-    let even = |length: u32| (2..=8_192).contains(&length) && length % 2 == 0;
+    let even = |length: u32| (2..=8_192).contains(&length) && length.is_multiple_of(2);
     if magic != MAGIC || !even(width) || !even(height) || num == 0 || den == 0 || count == 0 {
         return None;
     }
