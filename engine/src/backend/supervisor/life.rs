@@ -142,9 +142,9 @@ impl Life {
         self.orders.drain(..)
     }
 
-    pub(super) fn start<R: Rules>(&mut self, now: Duration) {
+    pub(super) fn start(&mut self, now: Duration) {
         if self.state == State::Idle {
-            self.spawn::<R>(now);
+            self.spawn(now);
         }
     }
 
@@ -208,12 +208,12 @@ impl Life {
             }
             Next::Refused => self.enter(State::Refused, &reason, None),
             Next::Idle => self.enter(State::Idle, "", None),
-            Next::Again => self.spawn::<R>(now),
+            Next::Again => self.spawn(now),
         }
     }
 
     /// It is not wanted any more, or wanted anew.
-    pub(super) fn retire<R: Rules>(&mut self, again: bool, now: Duration) {
+    pub(super) fn retire(&mut self, again: bool, now: Duration) {
         let next = if again { Next::Again } else { Next::Idle };
         match self.state {
             State::Ready | State::Late => {
@@ -227,7 +227,7 @@ impl Life {
             }
             State::Starting => self.kill("retired while it started", next),
             State::Draining | State::Dead => self.next = next,
-            _ if again => self.retry::<R>(now),
+            _ if again => self.retry(now),
             State::Idle => {}
             _ => self.enter(State::Idle, "", None),
         }
@@ -257,15 +257,15 @@ impl Life {
     }
 
     /// Forgives everything and tries it now.
-    pub(super) fn retry<R: Rules>(&mut self, now: Duration) {
+    pub(super) fn retry(&mut self, now: Duration) {
         if matches!(self.state, State::Idle | State::BackingOff | State::Quarantined | State::Refused) {
             self.setbacks.forgive();
-            self.spawn::<R>(now);
+            self.spawn(now);
         }
     }
 
     /// Does what is due.
-    pub(super) fn tick<R: Rules>(&mut self, now: Duration) {
+    pub(super) fn tick(&mut self, now: Duration) {
         if self.until.is_none_or(|until| until > now) {
             return;
         }
@@ -278,17 +278,17 @@ impl Life {
             State::Draining if self.ending => {
                 self.kill("it did not end when it was asked to", self.next);
             }
-            State::BackingOff => self.spawn::<R>(now),
+            State::BackingOff => self.spawn(now),
             State::Quarantined => {
                 self.setbacks.probe();
-                self.spawn::<R>(now);
+                self.spawn(now);
             }
             _ => {}
         }
     }
 
-    fn spawn<R: Rules>(&mut self, now: Duration) {
-        if !R::may_spawn(self.lives) {
+    fn spawn(&mut self, now: Duration) {
+        if self.lives {
             return;
         }
         self.incarnation += 1;

@@ -4,7 +4,8 @@
 //! [`Event::Tick`] is due. No thread, no clock, no process, no memory of pixels: the caller has those.
 //!
 //! An *incarnation* is one loaded instance of the backend, in a process of its own or not; a backend has many, one
-//! after another.
+//! after another. [`State`] tells where the backend is; its life decides when an incarnation begins and ends, its
+//! desk keeps the sessions of the living one.
 
 mod policy;
 pub use policy::Policy;
@@ -15,9 +16,18 @@ pub use message::{Abilities, Action, Cargo, Event, LinkEvent, Op, Outcome, Reque
 mod rules;
 pub use rules::{Rules, Sound};
 
-#[allow(dead_code, reason = "what drives it follows")]
 mod setback;
 
-#[allow(dead_code, reason = "what drives it follows")]
 mod life;
 pub use life::State;
+
+mod queue;
+
+mod seat;
+
+mod watch;
+
+mod desk;
+
+mod machine;
+pub use machine::Supervisor;

@@ -9,14 +9,74 @@ use super::Policy;
 
 /// The decisions of a supervisor.
 pub trait Rules {
-    /// Whether `heard` speaks of the incarnation or call that is `expected`, and not of one before.
-    fn is_current(heard: u64, expected: u64) -> bool {
-        heard == expected
+    /// Whether `heard` speaks of the incarnation that lives, and not of one before.
+    fn is_current(heard: u64, living: u64) -> bool {
+        heard == living
     }
 
-    /// Whether an incarnation may be started.
-    fn may_spawn(one_lives: bool) -> bool {
-        !one_lives
+    /// Whether a frame of `epoch` comes too late for a session that is in epoch `now`.
+    fn is_stale(epoch: u32, now: u32) -> bool {
+        epoch != now
+    }
+
+    /// Whether a batch may go out.
+    fn may_infer(one_is_out: bool) -> bool {
+        !one_is_out
+    }
+
+    /// Whether a call of a session may go out.
+    fn may_call(session_is_in_batch: bool) -> bool {
+        !session_is_in_batch
+    }
+
+    /// Whether a request has to wait for a call of its session.
+    fn waits(behind_a_call: bool) -> bool {
+        behind_a_call
+    }
+
+    /// Whether a late request is left out of the batches. Who draws in order sees every frame, and a backend whose
+    /// queue is full has to be asked for every frame, or the queue stays full.
+    fn leaves_out(sequential: bool, audio_is_held: bool) -> bool {
+        !sequential && !audio_is_held
+    }
+
+    /// Whether the first and last mark of a request that was left out pass to the next one.
+    fn carries_marks() -> bool {
+        true
+    }
+
+    /// Where a request stands in line, smallest first: `round` counts those before it in its session.
+    fn place(
+        round: usize,
+        deadline: Option<Duration>,
+        arrival: usize,
+    ) -> (usize, bool, Option<Duration>, usize) {
+        (round, deadline.is_none(), deadline, arrival)
+    }
+
+    /// Whether one that expired is answered.
+    fn answers_expired() -> bool {
+        true
+    }
+
+    /// Whether those in the batch of a dying incarnation are answered.
+    fn answers_the_dying() -> bool {
+        true
+    }
+
+    /// Whether a reset answers what is in the batch; the batch's own end does.
+    fn reset_answers_batch() -> bool {
+        false
+    }
+
+    /// How long a call may be out.
+    fn hard_deadline(batch_p99: Duration, policy: &Policy) -> Duration {
+        policy.hard_floor.max(batch_p99 * policy.hard_factor)
+    }
+
+    /// How much of the time between two looks a host lived through, by its own `beats`.
+    fn lived(passed: Duration, beats: Duration) -> Duration {
+        passed.min(beats)
     }
 
     /// Whether enough deaths are remembered to stop trying.

@@ -43,7 +43,7 @@ impl Tale {
     fn goes_on(&mut self, fate: Fate) {
         let (life, now) = (&mut self.life, self.now);
         match fate {
-            Fate::Start => life.start::<Sound>(now),
+            Fate::Start => life.start(now),
             Fate::Started => life.started(now),
             Fate::FailsForNow => life.start_failed("no device", true),
             Fate::FailsForGood => life.start_failed("no model", false),
@@ -53,14 +53,14 @@ impl Tale {
             Fate::Lost => life.lose("hangs", now),
             Fate::Died => life.died::<Sound>("signal 11", false, now),
             Fate::Barred => life.died::<Sound>("signal 11", true, now),
-            Fate::Retired => life.retire::<Sound>(false, now),
-            Fate::Renewed => life.retire::<Sound>(true, now),
+            Fate::Retired => life.retire(false, now),
+            Fate::Renewed => life.retire(true, now),
             Fate::Recycled => life.recycle("memory", now),
             Fate::Drained => life.drained(now),
-            Fate::Retried => life.retry::<Sound>(now),
+            Fate::Retried => life.retry(now),
             Fate::Due => {
                 self.now = life.next_deadline().expect("the state ends by itself");
-                life.tick::<Sound>(self.now);
+                life.tick(self.now);
             }
             Fate::Waits(seconds) => self.now += Duration::from_secs(seconds),
         }
