@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
-use super::{OpenError, Performance, PerformanceStats, SpeechEvent, Stage, Unit, UtteranceId};
+use super::{Cast, Move, OpenError, Performance, PerformanceStats, SpeechEvent, Stage, Unit, UtteranceId};
 use crate::audio::SpeechDecoder;
 use crate::time::FrameRate;
 
@@ -37,8 +37,23 @@ pub enum LiveState {
     Ended,
 }
 
+/// Something that happened to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveEvent {
+    /// Another backend draws.
+    Moved(Move),
+    /// It is over.
+    Ended {
+        /// What went wrong; `None`: it was ended.
+        error: Option<String>,
+    },
+}
+
+/// Who is told of a session's events, on the session's thread: it must not wait.
+pub type Observer = Box<dyn Fn(LiveEvent) + Send>;
+
 /// A session as it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveStatus {
     /// Where it is.
     pub state: LiveState,
@@ -50,6 +65,12 @@ pub struct LiveStatus {
     pub queued_samples: usize,
     /// Utterances that are not over: the one being said and those that wait.
     pub utterances: usize,
+    /// The backend that draws; `None`: nobody does.
+    pub backend: Option<String>,
+    /// The id in its descriptor, such as `lipcast.demo`.
+    pub backend_id: Option<String>,
+    /// Once it has ended: what went wrong, if anything did.
+    pub error: Option<String>,
     /// Counters.
     pub stats: PerformanceStats,
 }
@@ -81,6 +102,7 @@ enum Command {
     Speak(UtteranceId, Receiver<SpeechEvent>),
     Interrupt,
     Begin,
+    Recast,
     End,
 }
 
@@ -115,6 +137,30 @@ impl LiveSession {
         config: LiveConfig,
     ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
         let performance = Performance::open(stage, config.fps)?;
+        Ok(Self::perform(name, performance, config, Box::new(|_| {})))
+    }
+
+    /// As [`open`](Self::open), with others who take over when `stage` fails; `observer` is told when one does.
+    ///
+    /// # Errors
+    /// When the stage cannot be opened.
+    pub fn open_with(
+        name: &str,
+        stage: Stage,
+        config: LiveConfig,
+        cast: Cast,
+        observer: Observer,
+    ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
+        let performance = Performance::open_with(stage, config.fps, cast)?;
+        Ok(Self::perform(name, performance, config, observer))
+    }
+
+    fn perform(
+        name: &str,
+        performance: Performance,
+        config: LiveConfig,
+        observer: Observer,
+    ) -> (Arc<Self>, Receiver<Unit>) {
         // A command is a few words, and the session takes all that are there before every frame: only as many wait as
         // people give within one.
         let (commands, inbox) = unbounded();
@@ -125,18 +171,22 @@ impl LiveSession {
             planned_frames: 0,
             queued_samples: 0,
             utterances: 0,
+            backend: performance.backend().map(|instance| instance.name().to_owned()),
+            backend_id: performance.backend().map(|instance| instance.blob_key().0.to_owned()),
+            error: None,
             stats: PerformanceStats::default(),
         };
         let unfinished = AtomicUsize::new(0);
         let shared = Arc::new(Shared { unfinished, status: Mutex::new(status), started: Mutex::new(None) });
         let max_queued = config.max_queued;
-        let run = Run { performance, config, inbox, units, shared: shared.clone(), known: 0, over: false };
+        let shown = shared.clone();
+        let run = Run { performance, config, inbox, units, shared: shown, observer, known: 0, over: false };
         let span = tracing::Span::current();
         thread::Builder::new()
             .name(format!("session {name}"))
             .spawn(move || span.in_scope(|| run.perform()))
             .expect("the system can start a thread");
-        Ok((Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet))
+        (Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet)
     }
 
     /// Queues speech behind what is being said; it is decoded as it is played.
@@ -181,6 +231,12 @@ impl LiveSession {
         let _ = self.commands.send(Command::Begin);
     }
 
+    /// Who could draw has changed, as after a reload: the session looks at once and moves where it has to, without a
+    /// frame held for it.
+    pub fn recast(&self) {
+        let _ = self.commands.send(Command::Recast);
+    }
+
     /// Ends the session.
     pub fn end(&self) {
         let _ = self.commands.send(Command::End);
@@ -193,7 +249,7 @@ impl LiveSession {
 
     /// The session as it stands.
     pub fn status(&self) -> LiveStatus {
-        let mut status = *self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut status = self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         if status.state != LiveState::Ended {
             // What was handed over a moment ago counts before the session's thread has looked at it.
             status.utterances = self.shared.unfinished.load(Ordering::Acquire);
@@ -216,6 +272,7 @@ struct Run {
     inbox: Receiver<Command>,
     units: Sender<Unit>,
     shared: Arc<Shared>,
+    observer: Observer,
     /// Utterances in the queue when it was last looked at.
     known: usize,
     over: bool,
@@ -227,7 +284,15 @@ impl Run {
             self.publish(LiveState::Running);
             self.play();
         }
+        self.tell_moves();
         self.publish(LiveState::Ended);
+        (self.observer)(LiveEvent::Ended { error: self.performance.over().map(str::to_owned) });
+    }
+
+    fn tell_moves(&mut self) {
+        for change in self.performance.take_moves() {
+            (self.observer)(LiveEvent::Moved(change));
+        }
     }
 
     /// Whether somebody came in time.
@@ -265,6 +330,9 @@ impl Run {
                 return;
             }
             self.performance.accept_ready();
+            if self.performance.over().is_some() {
+                return;
+            }
             let unit = self.performance.give().expect("frame `frame` was planned above");
             for (utterance, message) in self.performance.speech_mut().take_failures() {
                 tracing::warn!(utterance = utterance.0, message, "an utterance broke off");
@@ -272,6 +340,7 @@ impl Run {
             if self.units.send(unit).is_err() {
                 return;
             }
+            self.tell_moves();
             self.publish(LiveState::Running);
         }
     }
@@ -313,11 +382,15 @@ impl Run {
             .unwrap_or(start);
         let until = leaves.min(plan_at);
         let command = {
-            let replies = self.performance.replies().clone();
+            let (replies, farewell) = (self.performance.replies(), self.performance.farewell());
             select_biased! {
                 recv(self.inbox) -> command => Some(command.unwrap_or(Command::End)),
                 recv(replies) -> arrived => {
                     self.performance.accept(arrived);
+                    None
+                }
+                recv(farewell) -> arrived => {
+                    self.performance.accept_farewell(arrived);
                     None
                 }
                 default(until.saturating_duration_since(Instant::now())) => None,
@@ -336,6 +409,7 @@ impl Run {
             }
             Command::Interrupt => self.performance.interrupt(),
             Command::Begin => {}
+            Command::Recast => self.performance.recast(),
             Command::End => self.over = true,
         }
     }
@@ -352,6 +426,9 @@ impl Run {
             planned_frames: self.performance.planned_frames(),
             queued_samples,
             utterances: self.known,
+            backend: self.performance.backend().map(|instance| instance.name().to_owned()),
+            backend_id: self.performance.backend().map(|instance| instance.blob_key().0.to_owned()),
+            error: self.performance.over().map(str::to_owned),
             stats: self.performance.stats(),
         };
         *self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = status;

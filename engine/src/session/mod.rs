@@ -4,7 +4,8 @@
 //! Out: [`Unit`]s: one picture and exactly the audio that belongs to it, in frame order, none left out.
 //!
 //! [`Timeline`] decides what each frame is, [`Performance`] asks the backend and composes, [`live`] runs it on the
-//! clock, [`offline`] as fast as the backend can.
+//! clock, [`offline`] as fast as the backend can. A performance has a *lead*, the backend that draws, and an
+//! *understudy*, a session that is open in the next one and takes over in mid-sentence; [`Casting`] tells who there is.
 
 mod unit;
 pub use unit::{Canvas, Picture, Unit, UnitKind};
@@ -15,8 +16,21 @@ pub use speech::{SpeechEvent, SpeechQueue, UtteranceId};
 mod timeline;
 pub use timeline::{Step, Timeline, TimelineConfig};
 
+mod history;
+
+mod painter;
+
+mod line;
+
+mod cast;
+pub use cast::{Cast, Casting, Move, MoveReason, Standby};
+
+mod troupe;
+
 mod performance;
 pub use performance::{OpenError, Performance, PerformanceStats, Stage};
+
+mod moves;
 
 pub mod offline;
 

@@ -4,20 +4,21 @@
 //! knows what a frame is made of, so both give the same pictures.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvError, TryRecvError, never, unbounded};
+use crossbeam_channel::{Receiver, RecvError, TryRecvError, never};
 use lipcast_codecs::SizeError;
 
-use super::timeline::{Ask, Step};
-use super::{Canvas, Picture, SpeechQueue, Timeline, TimelineConfig, Unit, UnitKind};
-use crate::backend::{
-    BackendError, FrameReply, FrameRequest, Instance, LoadedAvatar, Outcome, Patch, SessionParams,
-    SessionPort,
-};
-use crate::compose::{Composer, PicturePool};
+use super::cast::{Cast, Move};
+use super::history::History;
+use super::line::{Asking, Line};
+use super::moves::Trouble;
+use super::painter::{Answer, Painter};
+use super::timeline::{Ask, Moment, Step};
+use super::troupe::Troupe;
+use super::{Canvas, SpeechQueue, Timeline, Unit, UnitKind};
+use crate::backend::{BackendError, FrameReply, Instance, LoadedAvatar, Outcome};
 use crate::time::FrameRate;
 
 /// Who performs: an avatar's frames, and the instance in which the same avatar is loaded.
@@ -44,107 +45,107 @@ pub struct PerformanceStats {
     pub failed: u64,
     /// Times a speech source fell behind.
     pub underruns: u64,
+    /// Times another backend took over, or the last one was lost.
+    pub moves: u64,
 }
 
-struct Planned {
-    frame: u64,
+/// A frame that is planned and not given out.
+pub(super) struct Planned {
+    pub(super) frame: u64,
     playback: u64,
     index: usize,
     pcm_48k: Vec<f32>,
     speaking: bool,
-    asked: Option<(u64, Ask)>,
-    answer: Option<Result<Answer, String>>,
-}
-
-/// What a reply comes to, once it is known which patch "the same as before" is.
-struct Answer {
+    pub(super) moment: Moment,
+    deadline: Option<Instant>,
     /// `None`: the avatar's own frame.
-    drawn: Option<Arc<Drawn>>,
-    /// The avatar frame under it.
-    over: u32,
+    pub(super) wish: Option<Wish>,
 }
 
-/// A patch as the backend drew it, and the avatar frame whose static mask belongs to it.
-struct Drawn {
-    patch: Patch,
-    mask_of: u32,
+/// What a backend is to draw.
+pub(super) struct Wish {
+    pub(super) ask: Ask,
+    /// The number of the request, once it was asked for.
+    pub(super) asked: Option<u64>,
+    pub(super) answer: Option<Result<Answer, Refused>>,
+}
+
+/// Why a frame has no picture.
+pub(super) enum Refused {
+    /// It was asked for too late.
+    Expired,
+    /// The backend's own words.
+    Failed(String),
 }
 
 /// One session's work, frame by frame.
 pub struct Performance {
-    stage: Stage,
-    timeline: Timeline,
-    speech: SpeechQueue,
-    port: Box<dyn SessionPort>,
-    replies: Receiver<FrameReply>,
-    planned: VecDeque<Planned>,
+    pub(super) timeline: Timeline,
+    pub(super) speech: SpeechQueue,
+    pub(super) history: History,
+    pub(super) planned: VecDeque<Planned>,
+    painter: Painter,
+    /// Who draws; `None` once nobody is left.
+    pub(super) lead: Option<Line>,
+    /// Who drew before, and still owes answers.
+    pub(super) leaving: Option<Line>,
+    pub(super) troupe: Option<Troupe>,
+    pub(super) trouble: Trouble,
+    pub(super) moves: Vec<Move>,
     next_seq: u64,
-    epoch: u32,
-    composer: Composer,
-    pool: PicturePool,
-    /// What the frame before looked like.
-    last: Option<Picture>,
-    /// What the backend drew last, whether it was shown or came too late.
-    latest: Option<Arc<Drawn>>,
-    /// After a barge-in: what was drawn last, and for how many frames more it fades.
-    fading: Option<(Arc<Drawn>, u64)>,
-    /// Requests without a reply, of any epoch.
-    unanswered: u64,
-    unanswered_limit: u64,
-    /// Something was asked or pushed since the last reset.
-    touched: bool,
-    /// Why the backend draws no more for this session.
-    gone: Option<String>,
-    /// The avatar's frames could not be read the last time; said once.
-    unreadable: bool,
+    fps: FrameRate,
+    pub(super) unanswered_limit: u64,
+    /// Why nobody draws any more.
+    pub(super) gone: Option<String>,
+    /// Why the session must end.
+    pub(super) over: Option<String>,
     /// The first of the frames held in a row just now.
     held_since: Option<u64>,
-    stats: PerformanceStats,
+    pub(super) stats: PerformanceStats,
 }
 
 impl Performance {
     /// A backend that leaves so much speech unanswered, in seconds, hangs.
     const PATIENCE_SECONDS: u64 = 10;
 
-    /// Opens a session on `stage`.
+    /// Opens a session on `stage`, which plays alone: nobody takes over from it.
     ///
     /// # Errors
     /// When the instance takes no more sessions, it loaded another avatar than the canvas shows, or the canvas has an
     /// odd size.
     pub fn open(stage: Stage, fps: FrameRate) -> Result<Self, OpenError> {
-        let info = stage.avatar.info();
-        info.fits(stage.canvas.size(), stage.canvas.frame_count()).map_err(|message| {
-            BackendError::Contract { backend: stage.instance.name().to_owned(), call: "avatar_info", message }
-        })?;
-        // Each request gets one reply, and no more than `unanswered_limit` are on their way.
-        let (sender, replies) = unbounded();
-        let params = SessionParams { fps, whole: false };
-        let port = stage.instance.open_session(&stage.avatar, params, sender)?;
-        let lookahead = stage.instance.lookahead_samples();
-        let timeline = Timeline::new(TimelineConfig { fps, lookahead, idle: info.idle, rest: info.rest });
-        let (width, height) = stage.canvas.size();
+        let painter = Painter::new(stage.canvas.clone())?;
+        let lead = Line::open(stage, fps)?;
         Ok(Self {
-            pool: PicturePool::new(width, height)?,
-            stage,
-            timeline,
+            timeline: Timeline::new(lead.config()),
             speech: SpeechQueue::default(),
-            port,
-            replies,
+            history: History::new(),
             planned: VecDeque::new(),
+            painter,
+            lead: Some(lead),
+            leaving: None,
+            troupe: None,
+            trouble: Trouble::default(),
+            moves: Vec::new(),
             next_seq: 0,
-            epoch: 0,
-            composer: Composer::default(),
-            last: None,
-            latest: None,
-            fading: None,
-            unanswered: 0,
+            fps,
             unanswered_limit: fps.frames_covering(Self::PATIENCE_SECONDS, 1),
-            touched: false,
             gone: None,
-            unreadable: false,
+            over: None,
             held_since: None,
             stats: PerformanceStats::default(),
         })
+    }
+
+    /// As [`open`](Self::open), with others who take over when `stage` fails.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(stage: Stage, fps: FrameRate, cast: Cast) -> Result<Self, OpenError> {
+        let mut performance = Self::open(stage, fps)?;
+        performance.troupe = Some(Troupe::new(cast, fps));
+        performance.attend();
+        Ok(performance)
     }
 
     /// The speech queue, to add to.
@@ -157,10 +158,16 @@ impl Performance {
         &self.speech
     }
 
-    /// Where replies arrive, for callers that wait; hand what is received to [`accept`](Self::accept). Once the
-    /// backend is gone nothing arrives there any more.
-    pub fn replies(&self) -> &Receiver<FrameReply> {
-        &self.replies
+    /// Where the replies of the backend that draws arrive, for callers that wait; hand what is received to
+    /// [`accept`](Self::accept). While there is none nothing arrives.
+    pub fn replies(&self) -> Receiver<FrameReply> {
+        self.lead.as_ref().map_or_else(never, |lead| lead.replies().clone())
+    }
+
+    /// As [`replies`](Self::replies) for the backend that drew before, while it owes answers; hand them to
+    /// [`accept_farewell`](Self::accept_farewell).
+    pub fn farewell(&self) -> Receiver<FrameReply> {
+        self.leaving.as_ref().map_or_else(never, |leaving| leaving.replies().clone())
     }
 
     /// The first frame that is not planned yet.
@@ -178,9 +185,36 @@ impl Performance {
         self.timeline.is_speaking() || self.planned.iter().any(|planned| planned.speaking)
     }
 
-    /// Why the backend draws no more for this session; the frames are then the avatar's own, the speech goes on.
+    /// The backend that draws now.
+    pub fn backend(&self) -> Option<&Arc<dyn Instance>> {
+        self.lead.as_ref().map(Line::instance)
+    }
+
+    /// The backend that would take over now, if one is open already.
+    pub fn understudy(&self) -> Option<&str> {
+        self.troupe.as_ref().and_then(|troupe| troupe.next(self.timeline.next_frame()))
+    }
+
+    /// Why no backend draws now; the frames are then the avatar's own, the speech goes on.
     pub fn backend_gone(&self) -> Option<&str> {
         self.gone.as_deref()
+    }
+
+    /// Why the session has to end: a frame of it broke two backends.
+    pub fn over(&self) -> Option<&str> {
+        self.over.as_deref()
+    }
+
+    /// The changes of backend since the last call.
+    pub fn take_moves(&mut self) -> Vec<Move> {
+        std::mem::take(&mut self.moves)
+    }
+
+    /// Who is there has changed: looked at before the next frame.
+    pub fn recast(&mut self) {
+        if let Some(troupe) = &mut self.troupe {
+            troupe.look_again();
+        }
     }
 
     /// Whether the next frame needs speech that is queued and not decoded yet.
@@ -191,7 +225,7 @@ impl Performance {
 
     /// 99th percentile of the backend's batches so far.
     pub fn batch_p99(&self) -> std::time::Duration {
-        self.stage.instance.batch_p99()
+        self.backend().map(|instance| instance.batch_p99()).unwrap_or_default()
     }
 
     /// What was done so far.
@@ -201,109 +235,133 @@ impl Performance {
 
     /// Plans the next frame and asks for it; `deadline` is when it leaves.
     pub fn plan(&mut self, deadline: Option<Instant>) {
+        self.attend();
         let step = self.timeline.step(&mut self.speech);
-        let index = self.stage.canvas.playback_index(step.playback);
-        if self.unanswered >= self.unanswered_limit {
-            self.lose(format!("it left {} frames unanswered", self.unanswered));
-        }
-        let asked = step.ask.map(|ask| (self.next_seq, ask));
-        if self.gone.is_none() {
-            for push in step.pushes {
-                self.touched = true;
-                self.port.push_audio(push.first_sample, push.pcm, push.end);
+        let index = self.painter.canvas().playback_index(step.playback);
+        step.pushes.iter().for_each(|push| self.history.add(push));
+        let Step { frame, playback, pcm_48k, speaking, ask, moment, .. } = step;
+        let wish = ask.map(|ask| Wish { ask, asked: None, answer: None });
+        self.planned.push_back(Planned { frame, playback, index, pcm_48k, speaking, moment, deadline, wish });
+        self.ask_due();
+    }
+
+    /// Asks for what is planned and was not asked for, as far as the audio is there.
+    pub(super) fn ask_due(&mut self) {
+        let (Some(lead), None) = (&mut self.lead, &self.over) else { return };
+        for planned in &mut self.planned {
+            let Some(wish) = planned.wish.as_mut().filter(|wish| wish.asked.is_none()) else { continue };
+            if !lead.can_ask(planned.frame, &self.history) {
+                return;
             }
-            if let Some((seq, ask)) = asked {
-                self.touched = true;
-                self.unanswered += 1;
-                self.port.request(FrameRequest {
-                    seq,
-                    epoch: self.epoch,
-                    frame: step.frame,
-                    avatar_frame: self.numbered(index),
-                    deadline,
-                    flags: ask.flags,
-                });
-            }
+            let asking = Asking {
+                seq: self.next_seq,
+                frame: planned.frame,
+                index: planned.index,
+                deadline: planned.deadline,
+                ask: wish.ask,
+                settling: planned.moment.is_settling(),
+                alone: self.trouble.is_suspect(planned.frame),
+            };
+            lead.ask(&asking, &self.history);
+            wish.asked = Some(self.next_seq);
+            self.next_seq += 1;
         }
-        self.next_seq += u64::from(asked.is_some());
-        let Step { frame, playback, pcm_48k, speaking, .. } = step;
-        self.planned.push_back(Planned { frame, playback, index, pcm_48k, speaking, asked, answer: None });
     }
 
     /// Takes in what arrived at [`replies`](Self::replies); its hanging up means that the backend is gone.
     /// The reply to a frame that has left is not shown, but the backend's next "same picture" may mean it.
     /// One of an older epoch is dropped.
     pub fn accept(&mut self, arrived: Result<FrameReply, RecvError>) {
-        let Ok(reply) = arrived else { return self.lose("its thread has ended".to_owned()) };
-        self.unanswered = self.unanswered.saturating_sub(1);
-        if let Outcome::Gone { reason, .. } = reply.outcome {
-            return self.lose(reason);
-        }
-        if reply.epoch != self.epoch {
-            return;
-        }
-        let of_reply = |planned: &Planned| planned.asked.is_some_and(|(seq, _)| seq == reply.seq);
-        let place = self.planned.iter().position(of_reply);
-        if let Some(planned) = place.map(|place| &self.planned[place]) {
-            let requested = self.numbered(planned.index);
-            self.timeline.note_reply(planned.frame, planned.playback, requested, &reply);
-        }
-        let drawn = match reply.outcome {
-            Outcome::Patch(patch) => {
-                self.latest = Some(Arc::new(Drawn { patch, mask_of: reply.avatar_frame_used }));
-                Ok(self.latest.clone())
+        match arrived {
+            Ok(FrameReply { seq, outcome: Outcome::Gone { reason, in_flight }, .. }) => {
+                let frame = self.lead.as_mut().and_then(|lead| lead.received(seq));
+                self.bid_farewell(reason, frame.filter(|_| in_flight));
             }
-            Outcome::AvatarFrame => {
-                self.latest = None;
-                Ok(None)
-            }
-            Outcome::SamePatch => Ok(self.latest.clone()),
-            Outcome::Expired => Err("it was asked for too late".to_owned()),
-            Outcome::Failed(message) | Outcome::Gone { reason: message, .. } => Err(message),
-        };
-        if let Some(place) = place {
-            self.planned[place].answer =
-                Some(drawn.map(|drawn| Answer { drawn, over: reply.avatar_frame_used }));
+            Ok(reply) => self.note(reply),
+            Err(RecvError) => self.lose("its thread has ended".to_owned(), &[]),
         }
     }
 
     /// Takes in every reply that is there.
     pub fn accept_ready(&mut self) {
         loop {
-            match self.replies.try_recv() {
+            match self.replies().try_recv() {
                 Ok(reply) => self.accept(Ok(reply)),
                 Err(TryRecvError::Disconnected) => self.accept(Err(RecvError)),
+                Err(TryRecvError::Empty) => break,
+            }
+        }
+        loop {
+            match self.farewell().try_recv() {
+                Ok(reply) => self.accept_farewell(Ok(reply)),
+                Err(TryRecvError::Disconnected) => self.accept_farewell(Err(RecvError)),
                 Err(TryRecvError::Empty) => return,
             }
         }
     }
 
+    /// A reply of the lead that is none of its last.
+    pub(super) fn note(&mut self, reply: FrameReply) {
+        let Some(mut lead) = self.lead.take() else { return };
+        lead.received(reply.seq);
+        if !lead.is_of_old(&reply) {
+            self.answer(&mut lead, reply);
+        }
+        self.lead = Some(lead);
+    }
+
+    /// What `line` replies to a frame.
+    pub(super) fn answer(&mut self, line: &mut Line, reply: FrameReply) {
+        let of_reply =
+            |planned: &Planned| planned.wish.as_ref().is_some_and(|wish| wish.asked == Some(reply.seq));
+        let place = self.planned.iter().position(of_reply);
+        if let Some(planned) = place.map(|place| &self.planned[place]) {
+            let requested = line.numbered(planned.index);
+            self.timeline.note_reply(planned.frame, planned.playback, requested, &reply);
+        }
+        let answer = match reply.outcome {
+            Outcome::Expired => Err(Refused::Expired),
+            outcome => line.read(outcome, reply.avatar_frame_used).map_err(Refused::Failed),
+        };
+        if answer.is_ok() {
+            self.trouble.settle_in();
+        }
+        if let Some(wish) = place.and_then(|place| self.planned[place].wish.as_mut()) {
+            wish.answer = Some(answer);
+        }
+    }
+
     /// The next frame is planned and, if the backend was asked, answered or never will be.
     pub fn is_ready(&self) -> bool {
-        let settled = |planned: &Planned| planned.asked.is_none() || planned.answer.is_some();
-        self.planned.front().is_some_and(|planned| settled(planned) || self.gone.is_some())
+        let settled = |wish: &Wish| wish.answer.is_some() || self.gone.is_some();
+        self.planned.front().is_some_and(|planned| planned.wish.as_ref().is_none_or(settled))
     }
 
     /// Gives out the next frame as it stands: a frame that is not answered holds the last picture.
     /// `None` when nothing is planned.
     pub fn give(&mut self) -> Option<Unit> {
-        let Planned { frame, index, pcm_48k, asked, answer, .. } = self.planned.pop_front()?;
-        let (picture, kind) = match (asked, answer) {
-            (None, _) => (self.idle(index), UnitKind::Idle),
-            (Some((_, ask)), Some(answer)) => {
-                let shown = answer.and_then(|answer| self.draw(&answer, index, ask.opacity));
+        let Planned { frame, index, pcm_48k, wish, .. } = self.planned.pop_front()?;
+        let (picture, kind) = match wish {
+            None => (self.painter.idle(index), UnitKind::Idle),
+            Some(Wish { answer: None, .. }) => {
+                self.trouble.late += 1;
+                (self.held(index), UnitKind::Held)
+            }
+            Some(Wish { ask, answer: Some(answer), .. }) => {
+                let shown = answer.and_then(|answer| {
+                    self.painter.draw(&answer, index, ask.opacity).map_err(Refused::Failed)
+                });
                 match shown {
-                    Ok(picture) => (picture, UnitKind::Speech),
-                    Err(message) => {
-                        if self.held_since.is_none() {
-                            tracing::warn!(frame, message, "the last picture is held");
-                        }
-                        self.stats.failed += 1;
+                    Ok(picture) => {
+                        self.trouble.late = 0;
+                        (picture, UnitKind::Speech)
+                    }
+                    Err(refused) => {
+                        self.refused(frame, refused);
                         (self.held(index), UnitKind::Held)
                     }
                 }
             }
-            (Some(_), None) => (self.held(index), UnitKind::Held),
         };
         self.stats.frames += 1;
         match kind {
@@ -312,8 +370,28 @@ impl Performance {
             UnitKind::Held => self.stats.held += 1,
         }
         self.note_holding(frame, kind);
-        self.last = Some(picture.clone());
+        self.painter.show(&picture);
+        let kept_from = frame.saturating_sub(self.fps.frames_covering(History::LOOKBEHIND_LIMIT, 16_000));
+        self.history.forget_before(self.fps.first_sample(kept_from, 16_000));
+        self.judge(frame);
         Some(Unit { frame, avatar_frame: index, picture, pcm_48k, kind })
+    }
+
+    fn refused(&mut self, frame: u64, refused: Refused) {
+        self.stats.failed += 1;
+        let message = match refused {
+            Refused::Expired => {
+                self.trouble.late += 1;
+                "it was asked for too late".to_owned()
+            }
+            Refused::Failed(message) => {
+                self.trouble.failed.push(frame);
+                message
+            }
+        };
+        if self.held_since.is_none() {
+            tracing::warn!(frame, message, "the last picture is held");
+        }
     }
 
     /// Two lines for frames held in a row, however many they are.
@@ -325,100 +403,25 @@ impl Performance {
         }
     }
 
-    /// The number that the backend knows frame `index` by.
-    fn numbered(&self, index: usize) -> u32 {
-        if self.stage.avatar.info().frame_count == 0 { 0 } else { index as u32 }
-    }
-
-    /// The avatar's own frame; where it cannot be read, the last picture.
-    fn own(&mut self, index: usize) -> Picture {
-        let canvas = &self.stage.canvas;
-        match self.pool.compose(|picture| canvas.read(index, picture)) {
-            Ok(picture) => {
-                self.unreadable = false;
-                Picture(picture)
-            }
-            Err(error) => self.without_canvas(index, &error),
-        }
-    }
-
-    /// Audio goes on whatever becomes of the pictures.
-    fn without_canvas(&mut self, index: usize, error: &io::Error) -> Picture {
-        if !std::mem::replace(&mut self.unreadable, true) {
-            tracing::error!(index, %error, "the avatar's frames cannot be read; the last picture stays");
-        }
-        match &self.last {
-            Some(last) => last.clone(),
-            // Nothing was shown yet.
-            None => Picture(self.pool.black()),
-        }
-    }
-
-    fn held(&mut self, index: usize) -> Picture {
-        match &self.last {
-            Some(last) if self.gone.is_none() => last.clone(),
-            _ => self.own(index),
-        }
-    }
-
-    /// The avatar's own frame, into which an interrupted patch fades over the frames of a blend.
-    fn idle(&mut self, index: usize) -> Picture {
-        let Some((drawn, left)) = self.fading.take() else { return self.own(index) };
-        let opacity = (left * 255 / (Timeline::BLEND_FRAMES + 1)) as u8;
-        let picture = self.lay(&drawn, index, opacity);
-        self.fading = (left > 1).then(|| (drawn, left - 1));
-        picture.unwrap_or_else(|_| self.own(index))
-    }
-
-    /// What an answer looks like; the reason when it cannot be shown.
-    fn draw(&mut self, answer: &Answer, index: usize, opacity: u8) -> Result<Picture, String> {
-        self.fading = None;
-        let frames = self.stage.canvas.frame_count();
-        let over = if self.stage.avatar.info().frame_count == 0 { index } else { answer.over as usize };
-        if over >= frames {
-            return Err(format!("avatar frame {over} was used, of {frames}"));
-        }
-        match &answer.drawn {
-            None => Ok(self.own(over)),
-            Some(drawn) => self.lay(drawn, over, opacity),
-        }
-    }
-
-    fn lay(&mut self, drawn: &Drawn, over: usize, opacity: u8) -> Result<Picture, String> {
-        let mask = self.stage.avatar.mask(drawn.mask_of);
-        let (canvas, composer) = (&self.stage.canvas, &mut self.composer);
-        let composed = self.pool.compose(|picture| {
-            canvas.read(over, picture).map_err(|error| format!("the avatar's frame {over}: {error}"))?;
-            let laid = composer.lay(picture, &drawn.patch, mask.as_ref(), opacity);
-            laid.map_err(|error| error.to_string())
-        });
-        composed.map(Picture)
-    }
-
-    fn lose(&mut self, reason: String) {
-        if self.gone.is_none() {
-            tracing::error!(reason, "the session's backend is gone; the avatar plays on");
-            self.gone = Some(reason);
-            self.replies = never();
-        }
+    /// The last picture; without a backend the avatar's own frame.
+    fn held(&mut self, index: usize) -> super::Picture {
+        if self.gone.is_none() { self.painter.held(index) } else { self.painter.own(index) }
     }
 
     /// Barge-in: empties the queue, the backend and every planned frame; idle goes on at the next frame.
     pub fn interrupt(&mut self) {
         self.speech.clear();
-        // A backend that has heard and drawn nothing has nothing to drop.
-        if std::mem::take(&mut self.touched) && self.gone.is_none() {
-            self.epoch += 1;
-            self.port.reset(self.epoch);
+        self.history.cut();
+        self.leaving = None;
+        let moving = self.planned.iter().any(|planned| planned.wish.is_some()) || self.timeline.is_speaking();
+        if let Some(lead) = &mut self.lead {
+            lead.reset();
+            let latest = lead.take_latest();
+            self.painter.fade(latest.filter(|_| moving));
         }
-        let moving =
-            self.planned.iter().any(|planned| planned.asked.is_some()) || self.timeline.is_speaking();
-        let latest = self.latest.take().filter(|_| moving);
-        self.fading = latest.map(|drawn| (drawn, Timeline::BLEND_FRAMES)).or(self.fading.take());
         self.timeline.interrupt();
         for planned in &mut self.planned {
-            planned.asked = None;
-            planned.answer = None;
+            planned.wish = None;
             planned.speaking = false;
             planned.pcm_48k.fill(0.0);
         }

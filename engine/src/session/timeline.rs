@@ -46,6 +46,19 @@ pub struct Step {
     pub pushes: Vec<Push>,
     /// `None`: the backend is not asked.
     pub ask: Option<Ask>,
+    /// Where in the speech it lies, for [`Timeline::ask_again`].
+    pub moment: Moment,
+}
+
+/// Where in the speech a frame lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(State);
+
+impl Moment {
+    /// The speech is over, the mouth on its way to rest.
+    pub fn is_settling(self) -> bool {
+        matches!(self.0, State::Settling { .. })
+    }
 }
 
 /// How the backend is asked for a frame.
@@ -105,6 +118,11 @@ impl Timeline {
         self.underruns
     }
 
+    /// Frames in a second, rounded up.
+    pub fn second(&self) -> u64 {
+        self.config.fps.frames_covering(1, 1)
+    }
+
     /// Whether the next frame needs speech that is queued and not decoded yet: planned now, it would get silence.
     pub fn lacks_speech(&self, speech: &SpeechQueue) -> bool {
         let State::Speaking { pushed, end: None, .. } = self.state else { return false };
@@ -116,6 +134,39 @@ impl Timeline {
     pub fn interrupt(&mut self) {
         self.state = State::Idle;
         self.fresh = true;
+    }
+
+    /// Another backend draws from the next frame on.
+    pub fn recast(&mut self, config: TimelineConfig) {
+        // It has not heard yet that nobody speaks.
+        self.fresh |= config.idle == Idle::Backend && self.config.idle == Idle::Host;
+        self.config = config;
+    }
+
+    /// How another backend is asked for frame `frame`, which was planned at `moment` for the one before it.
+    pub fn ask_again(&self, frame: u64, moment: Moment) -> Option<Ask> {
+        let moment = match (moment.0, self.state) {
+            // With a longer look-ahead the end may be known by now.
+            (State::Speaking { start, .. }, State::Speaking { start: now, .. }) if start == now => self.state,
+            (state, _) => state,
+        };
+        self.ask(frame, Moment(moment), false)
+    }
+
+    /// Takes what is there of the audio that the frames planned so far need: for a backend that looks further ahead
+    /// than the one they were planned for. Unlike [`step`](Self::step) it puts in no silence.
+    pub fn top_up(&mut self, speech: &mut SpeechQueue) -> Option<Push> {
+        let State::Speaking { start, pushed, end: None } = self.state else { return None };
+        speech.pump();
+        let missing = self.needed(self.next.saturating_sub(1)).saturating_sub(pushed) as usize;
+        let pcm = speech.take_16k(missing);
+        let over = speech.buffered_16k() == 0 && speech.is_exhausted();
+        if pcm.is_empty() && !(over && missing > 0) {
+            return None;
+        }
+        let until = pushed + pcm.len() as u64;
+        self.state = State::Speaking { start, pushed: until, end: over.then_some(until) };
+        Some(Push { first_sample: pushed, pcm, end: over })
     }
 
     /// Plans one frame.
@@ -143,11 +194,12 @@ impl Timeline {
         let samples = samples as usize;
         let runs_on = matches!(self.state, State::Speaking { end: None, .. });
         let pcm_48k = if runs_on { speech.take_48k(samples) } else { speech.take_rest_48k(samples) };
-        let ask = self.ask(frame, first);
+        let moment = Moment(self.state);
+        let ask = self.ask(frame, moment, first);
         self.fresh &= ask.is_none();
         let (playback, speaking) = (self.playback, self.is_speaking());
         self.advance(frame);
-        Step { frame, playback, pcm_48k, speaking, pushes, ask }
+        Step { frame, playback, pcm_48k, speaking, pushes, ask, moment }
     }
 
     /// Takes note of an answer to frame `frame`, which lay over playback position `playback`.
@@ -197,12 +249,12 @@ impl Timeline {
         (pushed, end)
     }
 
-    fn ask(&self, frame: u64, first: bool) -> Option<Ask> {
+    fn ask(&self, frame: u64, moment: Moment, first: bool) -> Option<Ask> {
         let over = |end: u64| self.first_sample(frame + 1) >= end;
-        let last = matches!(self.state, State::Speaking { end: Some(end), .. } if over(end));
+        let last = matches!(moment.0, State::Speaking { end: Some(end), .. } if over(end));
         let flags = RequestFlags { first, last, ..RequestFlags::default() };
         let ramp = |done: u64| (done.min(Self::BLEND_FRAMES) * 255 / Self::BLEND_FRAMES) as u8;
-        let opacity = match (self.state, self.config.rest) {
+        let opacity = match (moment.0, self.config.rest) {
             _ if self.config.idle == Idle::Backend => 255,
             (State::Idle, _) => return None,
             (_, Rest::Backend) => 255,
