@@ -40,7 +40,7 @@ enum Command {
     /// Prepare, list, show and delete avatars.
     #[command(subcommand)]
     Avatar(avatar::Command),
-    /// Plugins: see what the plugin folders hold.
+    /// Plugins: begin one, see what the plugin folders hold.
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Measure: lip-sync, A/V sync, and how fast things begin.

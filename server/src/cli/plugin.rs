@@ -1,11 +1,11 @@
-//! `lipcast plugin list`: what the plugin folders hold.
+//! `lipcast plugin list|new`: what the plugin folders hold, and a project to begin with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::{CliError, failed, load};
-use crate::plugins::{self, Listed, WeightState};
+use crate::plugins::{self, Language, Listed, Project, WeightState};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -14,6 +14,21 @@ pub(super) enum Command {
         /// As a JSON array.
         #[arg(long)]
         json: bool,
+    },
+    /// Begin a plugin: a small one that builds, passes the check and moves a mouth.
+    New {
+        /// Its name: lower-case letters, digits, '-', '_'. Also that of its folder.
+        name: String,
+        /// What it is written in.
+        #[arg(long = "lang", value_enum, value_name = "LANGUAGE")]
+        language: Language,
+        /// Where its folder is made.
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
+        dir: PathBuf,
+        /// The folder plugins-api of Lipcast's sources, for Rust; without it, that of the checkout which this program
+        /// or the current folder lies in.
+        #[arg(long, value_name = "FOLDER")]
+        api: Option<PathBuf>,
     },
 }
 
@@ -28,6 +43,14 @@ pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliEr
             } else {
                 listed.iter().for_each(|plugin| println!("{}", lines(plugin)));
             }
+            Ok(())
+        }
+        Command::New { name, language, dir, api } => {
+            let project = Project::new(&name, language, &dir, api.as_deref()).map_err(failed)?;
+            project.write().map_err(failed)?;
+            println!("made {}\n\nNext:\n", project.folder().display());
+            project.next_steps().lines().for_each(|line| println!("    {line}"));
+            println!("\ndocs/plugin-abi.md is the guide.");
             Ok(())
         }
     }

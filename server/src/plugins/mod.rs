@@ -22,7 +22,10 @@ mod list;
 pub use list::{Listed, list};
 
 pub use files::WeightState;
-pub use manifest::{Manifest, Weight};
+pub use manifest::{Manifest, ManifestProgram, Weight};
+
+mod new;
+pub use new::{Language, NewError, Project};
 
 #[cfg(test)]
 mod tests;
