@@ -267,7 +267,7 @@ fn find_api(given: Option<&Path>) -> Result<PathBuf, NewError> {
     }
     // A program that was built in a checkout lies in its target folder.
     let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
-    let mut places = starts.iter().flatten().flat_map(|start| start.ancestors());
+    let places = starts.iter().flatten().flat_map(|start| start.ancestors());
     let found = places.map(|place| place.join("plugins-api")).find(|folder| is_api(folder));
     let reason = "a backend in Rust is built against the crate lipcast-plugins-api, and neither this program nor the \
                   current folder lies in a checkout of Lipcast";
