@@ -263,3 +263,82 @@ fn an_exception_in_python_is_a_status_and_a_traceback_in_the_log() {
             && heard.iter().any(|line| line.contains("Traceback"))
     );
 }
+
+/// 0.4 s of silence, 0.8 s of a voice-like buzz if `spoken`, 0.8 s of silence: 16 kHz mono, as a wav file.
+fn wav(path: &Path, spoken: bool) {
+    let samples = (0..32_000_u32).map(|i| {
+        let loud = spoken && (6_400..19_200).contains(&i);
+        if loud { (i % 107) as i16 * 180 - 9_630 } else { 0 }
+    });
+    let data: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
+    let mut file = Vec::from(*b"RIFF");
+    file.extend((36 + data.len() as u32).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(16_000_u32.to_le_bytes());
+    file.extend(32_000_u32.to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend((data.len() as u32).to_le_bytes());
+    file.extend(data);
+    std::fs::write(path, file).unwrap();
+}
+
+/// The built-in avatar rendered with the project's own config.toml: width, and frames of luma.
+fn rendered(project: &Project, audio: &Path) -> (usize, Vec<Vec<u8>>) {
+    let movie = audio.with_extension("mp4");
+    let mut render = Command::new(env!("CARGO_BIN_EXE_lipcast"));
+    render.current_dir(&project.folder).args(["render", "--config", "config.toml", "--backend", "my-mouth"]);
+    run(render.arg("--audio").arg(audio).arg("-o").arg(&movie));
+    let mut probe = Command::new("ffprobe");
+    probe.args("-v error -select_streams v -show_entries stream=width,height -of csv=p=0".split(' '));
+    let size = run(probe.arg(&movie));
+    let size: Vec<usize> = size.trim().split(',').map(|side| side.parse().unwrap()).collect();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-i"]).arg(&movie).args("-f rawvideo -pix_fmt gray -".split(' '));
+    let luma = ffmpeg.output().unwrap().stdout;
+    (size[0], luma.chunks_exact(size[0] * size[1]).map(<[u8]>::to_vec).collect())
+}
+
+/// In silence both renderings show the avatar's own frames; in speech only the mouth differs.
+fn moves_a_mouth(language: &str) {
+    let project = Project::new(language);
+    let (speech, silence) = (project.folder.join("speech.wav"), project.folder.join("silence.wav"));
+    wav(&speech, true);
+    wav(&silence, false);
+    let ((width, speaking), (_, silent)) = (rendered(&project, &speech), rendered(&project, &silence));
+    assert!(speaking.len() >= 48 && speaking.len() == silent.len(), "{} frames", speaking.len());
+    let changed = |frame: usize| -> Vec<usize> {
+        let pairs = speaking[frame].iter().zip(&silent[frame]).enumerate();
+        // More than two encodings of one picture differ by.
+        pairs.filter(|(_, (a, b))| a.abs_diff(**b) > 40).map(|(place, _)| place).collect()
+    };
+    let height = speaking[0].len() / width;
+    for frame in (0..8).chain(38..48) {
+        let count = changed(frame).len();
+        assert!(count < 20, "{language}: {count} pixels move in silence, frame {frame}");
+    }
+    for frame in 14..28 {
+        let places = changed(frame);
+        assert!(places.len() > 150, "{language}: {} pixels move in speech, frame {frame}", places.len());
+        let rows = places.iter().map(|place| place / width);
+        let columns = places.iter().map(|place| place % width);
+        let (rows, columns) = (extent(rows), extent(columns));
+        assert!(
+            rows < height / 3 && columns < width / 3,
+            "{language}: {columns} by {rows} pixels are more than a mouth"
+        );
+    }
+}
+
+fn extent(values: impl Iterator<Item = usize> + Clone) -> usize {
+    values.clone().max().unwrap_or(0) - values.min().unwrap_or(0)
+}
+
+#[test]
+fn the_template_in_rust_moves_the_mouth_of_an_avatar() {
+    moves_a_mouth("rust");
+}
+
+#[test]
+fn the_template_in_c_moves_the_mouth_of_an_avatar() {
+    moves_a_mouth("c");
+}

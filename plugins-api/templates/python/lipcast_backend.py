@@ -396,7 +396,10 @@ class _Server:
     def obey(self, message, fds):
         number, beside = message["number"], []
         try:
-            given, beside = getattr(self, "call_" + message["call"])(message, fds)
+            handler = getattr(self, "call_" + message["call"], None)
+            if handler is None:
+                raise BackendError("UNSUPPORTED", f"there is no call {message['call']}")
+            given, beside = handler(message, fds)
             self.send({"reply": number, "ok": given}, beside)
         except Exception as problem:
             error = _as_error(problem)
