@@ -156,9 +156,9 @@ fn weight(table: &dyn TableLike) -> Result<Weight, Complaint> {
 fn id(item: &Item) -> Result<String, Complaint> {
     let id = text(item)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if id.len() > 64 || !id.chars().all(plain) {
+    if id.len() > 64 || id.starts_with('.') || !id.chars().all(plain) {
         let complaint = Complaint::new(format!("\"{}\" is not an id", id.escape_debug()));
-        return Err(complaint.help("up to 64 letters, digits, '.', '-' and '_'"));
+        return Err(complaint.help("up to 64 letters, digits, '.', '-' and '_', as in org.example.talker"));
     }
     Ok(id)
 }

@@ -71,7 +71,9 @@ impl Backend for Talker {
             Value::Null => 1.0,
             Value::Object(table) => {
                 if let Some(key) = table.keys().find(|key| *key != "strength") {
-                    return Err(Error::invalid_arg(format!("there is no setting `{key}`; there is `strength`")));
+                    return Err(Error::invalid_arg(format!(
+                        "there is no setting `{key}`; there is `strength`"
+                    )));
                 }
                 let value = table.get("strength").cloned().unwrap_or_else(|| json!(1.0));
                 let number = value.as_f64().filter(|number| (0.0..=2.0).contains(number));

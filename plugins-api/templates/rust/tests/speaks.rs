@@ -53,7 +53,8 @@ fn the_mouth_opens_in_speech_and_rests_in_silence() {
     let instance = create(&json!({"strength": 1.5})).unwrap();
     let avatar = instance.load_avatar(&blob(&instance)).unwrap();
     let mut inferer = instance.inferer().unwrap();
-    let params = SessionParams { mode: SessionMode::Live, canvas: (128, 96), fps: (25, 1), params: Value::Null };
+    let params =
+        SessionParams { mode: SessionMode::Live, canvas: (128, 96), fps: (25, 1), params: Value::Null };
     let mut session = inferer.open_session(&avatar, &params).unwrap();
     // Four frames of speech, and then none.
     session.push_audio(0, &[0.3; 4 * 640], true).unwrap();
