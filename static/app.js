@@ -94,6 +94,8 @@ async function present(what, before) {
   });
   next.addEventListener("queue", ({ detail }) => client === next && stage.queue(detail.waiting));
   next.addEventListener("stats", ({ detail }) => client === next && stage.stats(detail));
+  next.addEventListener("backend", ({ detail }) => client === next && stage.cast(detail));
+  next.addEventListener("draining", ({ detail }) => client === next && stage.draining(detail.seconds));
   next.addEventListener("error", ({ detail }) => client === next && !before && stage.complain(detail.error));
   try {
     await next.start(what);

@@ -50,6 +50,33 @@ export class LipcastApi {
     return as === "blob" ? response.blob() : response.json();
   }
 
+  /**
+   * Server-sent events of `path`, as they come, until the server closes. Not by `EventSource`, which can send no token.
+   * @param {string} path
+   * @param {{last?: number, signal?: AbortSignal}} [options] `last`: number of the last event that is known
+   * @returns {AsyncGenerator<{id: number, event: string, data: any}>}
+   */
+  async *events(path, { last = 0, signal } = {}) {
+    const headers = { ...this.headers(), Accept: "text/event-stream", "Last-Event-ID": String(last) };
+    const response = await fetch(this.url(path), { headers, signal, cache: "no-store" });
+    if (!response.ok) throw await failure(response);
+    let text = "";
+    const decoder = new TextDecoder();
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const blocks = (text + decoder.decode(value, { stream: true })).split("\n\n");
+      text = blocks.pop();
+      for (const block of blocks) {
+        const fields = block.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/)?.slice(1)).filter(Boolean);
+        const { id, event, data } = Object.fromEntries(fields);
+        // The others are comments that keep the connection alive.
+        if (data) yield { id: Number(id), event, data: JSON.parse(data) };
+      }
+    }
+  }
+
   /** Sends one file as a form, telling `onProgress(share)` how much has gone, 0 to 1. */
   upload(path, file, onProgress = () => {}) {
     return new Promise((resolve, reject) => {

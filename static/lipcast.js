@@ -11,6 +11,9 @@
 //   state  {state, previous}   one of STATES
 //   queue  {waiting}           utterances that wait behind the one being said, whenever their number changes
 //   stats  what `Statistics.sample` returns with the server's `held` and `viewers`, once a second while connected
+//   backend  {from, to, reason, frame, preferred}   another backend draws; `to` null: none, the avatar plays on;
+//                              `preferred` is the one that the session began with
+//   draining {seconds}         the server ends; the session goes on for so long at most
 //   error  {error}             a LipcastError; the state is "failed" then
 //
 // A connection that breaks is made again for as long as the server keeps the session.
@@ -93,6 +96,7 @@ export class LipcastClient extends EventTarget {
       this.#become("idle");
       this.#every(1000, async () => this.#emit("stats", { ...(await this.#statistics?.sample()), ...this.#counters() }));
       this.#every(500, () => this.#follow());
+      this.#listen();
     } catch (cause) {
       if (signal.aborted) return;
       await this.#fail(cause);
@@ -221,6 +225,26 @@ export class LipcastClient extends EventTarget {
     if (!this.live || spoken !== this.#spoken) return;
     this.#become(this.#report.is_generating ? "speaking" : "idle");
     this.#wait(this.#report.utterances - 1);
+  }
+
+  /** Hears what happens to the session; a connection that breaks goes on after the last event. */
+  async #listen() {
+    const { signal } = this.#abort;
+    let last = 0;
+    while (!signal.aborted) {
+      try {
+        for await (const { id, event, data } of this.#api.events(`${this.#path()}/events`, { last, signal })) {
+          last = id;
+          if (event === "backend") this.#emit("backend", { ...data, preferred: this.session.backend });
+          if (event === "draining") this.#emit("draining", data);
+          if (event === "ended") return this.#fail(new LipcastError(`The server ended this session: ${data.reason}.`));
+        }
+      } catch (error) {
+        // It has no such route, or the session is over; `#follow` notices that.
+        if (error.status >= 400 && error.status < 500) return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
   }
 
   #counters() {

@@ -102,6 +102,7 @@ export class Stage {
     // A button that vanishes under the keyboard's focus hands it on.
     if (focused?.hidden) element(live ? "again" : "start").focus({ preventScroll: true });
     if (state === "stopped" || state === "failed") {
+      this.#notice("");
       this.#rest();
       this.#video.srcObject = null;
       this.stats({});
@@ -129,6 +130,18 @@ export class Stage {
     chip.hidden = false;
     chip.title = meaning[mode] ?? "";
     element("backend-name").textContent = mode && !name.startsWith(mode) ? `${name} · ${mode}` : name;
+  }
+
+  /** Tells in a line that another backend draws than the one that is preferred. */
+  cast({ to, preferred }) {
+    if (to) this.backend(to, null);
+    const words = to ? `${to} speaks now; ${preferred} is coming back` : `${preferred} is coming back`;
+    this.#notice(to === preferred ? "" : words);
+  }
+
+  /** Tells that the server ends. */
+  draining(seconds) {
+    this.#notice(`The server is about to restart: ${seconds} s are left.`);
   }
 
   stats({ fps, kbps, rtt, skew, dropped, held }) {
@@ -165,6 +178,11 @@ export class Stage {
 
   clear() {
     element("message").hidden = true;
+  }
+
+  #notice(text) {
+    element("notice").textContent = text;
+    element("notice").hidden = !text;
   }
 
   #name() {

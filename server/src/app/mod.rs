@@ -1,6 +1,7 @@
 //! What the routes work with: the studio, files, jobs and access; and the router over all of them.
 
 mod access;
+mod events;
 mod guard;
 mod jobs;
 mod router;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub(crate) use self::jobs::overall;
 
 pub use self::access::{Access, Caller};
+pub use self::events::{BackendChange, SessionEvent, SessionEvents};
 pub use self::jobs::{JobRecord, JobState, Jobs};
 pub use self::router::router;
 pub use self::studio::{

@@ -2,10 +2,14 @@
 //!
 //! One trait between the routes and the engine, so that every dialect is a thin translation onto the same calls.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use lipcast_engine::avatar::{AvatarId, Job};
 use serde::Serialize;
 
+use super::events::{BackendChange, SessionEvents};
 use crate::files::OpenedMedia;
 
 /// Avatars, backends and sessions. Calls that may take long are async or say that they block.
@@ -52,11 +56,21 @@ pub trait Studio: Send + Sync + 'static {
     /// One running session.
     fn session(&self, session: &str) -> Option<SessionReport>;
 
+    /// What happens to a running session.
+    fn events(&self, session: &str) -> Option<Arc<SessionEvents>>;
+
     /// All running sessions.
     fn sessions(&self) -> Vec<SessionReport>;
 
     /// Connects a viewer: its SDP offer in, our SDP answer out.
     async fn offer(&self, request: OfferRequest) -> Result<String, StudioError>;
+
+    /// The server ends in `patience` at the latest: nothing new starts, running sessions are told, and it returns when
+    /// all of them have finished speaking or lost their viewers, or the time is over.
+    async fn drain(&self, patience: Duration);
+
+    /// Whether the server is about to end.
+    fn is_draining(&self) -> bool;
 
     /// Ends all sessions; called once, before the server ends.
     async fn shut_down(&self);
@@ -135,10 +149,15 @@ pub struct SessionReport {
     pub session_id: String,
     /// Whom it shows.
     pub avatar_id: AvatarId,
-    /// Name of the backend that serves it.
-    pub backend: String,
-    /// What kind of backend that is.
+    /// Name of the backend that draws now; `None`: none is left, the avatar's own frames play.
+    pub backend: Option<String>,
+    /// What kind of backend that is, or was.
     pub mode: Mode,
+    /// Times another backend took over.
+    pub moves: u64,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_move: Option<BackendChange>,
     /// Frames per second.
     pub fps: f64,
     /// Samples per second of what the backend is given.

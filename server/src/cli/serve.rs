@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum_server::tls_rustls::RustlsConfig;
 use axum_server::{Handle, Server};
@@ -39,7 +39,7 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
         .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
     let outcome = runtime.block_on(serve(config, listener));
     // Work that blocks, such as a preparation, has been asked to stop; it gets a moment to clean up.
-    runtime.shutdown_timeout(Duration::from_secs(2));
+    runtime.shutdown_timeout(Duration::from_millis(1_500));
     outcome
 }
 
@@ -62,8 +62,9 @@ async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
     let missing = Arc::new(Mutex::new(None));
     tokio::spawn(open_backends(studio.clone(), handle.clone(), missing.clone()));
     tokio::spawn(end_on_signal(handle.clone(), config.server.drain_timeout, {
-        let studio = studio.clone();
+        let (studio, drain) = (studio.clone(), config.server.drain_timeout);
         async move {
+            studio.drain(drain).await;
             jobs.cancel_all();
             studio.shut_down().await;
         }
@@ -159,7 +160,8 @@ async fn open_backends(
     studio.warm_up().await;
 }
 
-/// First signal: no new connections, sessions end, running requests get `drain`. Second: at once.
+/// First signal: `farewell`, in which sessions finish what they say and are ended, while requests are answered still;
+/// then no new connections, and those that are open get what is left of `drain`. Second signal: at once.
 async fn end_on_signal(handle: Handle<SocketAddr>, drain: Duration, farewell: impl Future<Output = ()>) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -168,14 +170,22 @@ async fn end_on_signal(handle: Handle<SocketAddr>, drain: Duration, farewell: im
         return;
     };
     tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    tracing::info!("ending; a second signal ends at once");
-    handle.graceful_shutdown(Some(drain));
+    tracing::info!(?drain, "ending; a second signal ends at once");
+    let deadline = Instant::now() + drain;
+    let polite = async {
+        farewell.await;
+        // The last words of the sessions are still on their way.
+        let left = deadline.saturating_duration_since(Instant::now()).max(LAST_WORDS.min(drain));
+        handle.graceful_shutdown(Some(left));
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
-        () = farewell => {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        }
+        () = polite => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     handle.shutdown();
 }
+
+/// What connections get at least after the last session ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);

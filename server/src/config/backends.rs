@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lipcast_engine::session::Standby;
 use serde_json::Value as Json;
 use toml_edit::{Item, TableLike, Value};
 
@@ -18,6 +19,10 @@ pub struct EngineConfig {
     pub backends: Vec<BackendConfig>,
     /// Where libraries are looked for, in order.
     pub plugin_dirs: Vec<PathBuf>,
+    /// When a session is opened in the backend that would take over.
+    pub standby: Standby,
+    /// How long a preferred backend has to be ready and not late before a session goes back to it.
+    pub return_after: Duration,
 }
 
 /// How one backend is opened.
@@ -71,6 +76,12 @@ impl EngineConfig {
             .map(|folder| bases.program.join(folder))
             .collect();
 
+        const STANDBY: &[(&str, Standby)] =
+            &[("warm", Standby::Warm), ("cold", Standby::Cold), ("none", Standby::None)];
+        let standby = section.read("standby", Standby::Warm, one_of(STANDBY));
+        let seconds = Duration::from_secs;
+        let return_after = section.read("return_after", seconds(10), duration(seconds(1)..=seconds(3_600)));
+
         let tables = root.section("backend");
         let mut names = tables.names();
         if !names.iter().any(|name| name == "demo") {
@@ -99,7 +110,7 @@ impl EngineConfig {
             }
         }
         section.finish();
-        Self { backends, plugin_dirs }
+        Self { backends, plugin_dirs, standby, return_after }
     }
 }
 

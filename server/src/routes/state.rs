@@ -21,13 +21,17 @@ async fn health() -> Json<Value> {
 
 /// 200 when sessions can be served: something is ready, and every backend that the settings insist on. 503 until
 /// then. `status` is "ready" when all that is configured is, "degraded" when something less serves, "unavailable"
-/// with 503. The reasons may name files, so they need a token.
+/// with 503, "draining" with 503 when the server is about to end. The reasons may name files, so they need a token.
 async fn ready(State(app): State<App>, headers: HeaderMap) -> (StatusCode, Json<Value>) {
     let backends = app.studio.backends();
     let is_ready = |backend: &BackendReport| backend.state == BackendState::Ready;
     let serving = backends.iter().find(|backend| is_ready(backend));
-    let ready = serving.is_some() && backends.iter().all(|backend| is_ready(backend) || !backend.required);
+    let draining = app.studio.is_draining();
+    let ready = !draining
+        && serving.is_some()
+        && backends.iter().all(|backend| is_ready(backend) || !backend.required);
     let (status, word) = match ready {
+        false if draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         true if backends.iter().all(is_ready) => (StatusCode::OK, "ready"),
         true => (StatusCode::OK, "degraded"),

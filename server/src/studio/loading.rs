@@ -43,6 +43,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often somebody who waits looks whether it still shall.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Whether somebody waits for what is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// A session does.
+    Now,
+    /// It is for the day a backend fails: everything else comes first.
+    Later,
+}
+
 /// What [`Loading::at_once`] finds.
 pub(super) enum Found {
     Loaded(Arc<dyn LoadedAvatar>),
@@ -72,14 +81,20 @@ impl Loading {
     }
 
     /// Begins to prepare `avatar` for `instance` on a thread of its own, unless somebody does already.
-    pub(super) fn in_background(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) {
+    pub(super) fn in_background(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, haste: Haste) {
         let job = Job::new();
         if !self.begin(avatar, instance, &job) {
             return;
         }
         let (loading, avatar, instance) = (self.clone(), avatar.clone(), instance.clone());
         let span = tracing::Span::current();
-        let prepare = move || span.in_scope(|| drop(loading.prepare(&avatar, &instance, None, &job)));
+        let prepare = move || {
+            if haste == Haste::Later {
+                // Of this thread alone. Where the system refuses, it is as it was.
+                let _ = rustix::process::nice(10);
+            }
+            span.in_scope(|| drop(loading.prepare(&avatar, &instance, None, &job)));
+        };
         if let Err(error) = std::thread::Builder::new().name("prepare blob".to_owned()).spawn(prepare) {
             tracing::error!(%error, "no thread to prepare an avatar");
         }

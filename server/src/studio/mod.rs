@@ -9,11 +9,13 @@ mod stages;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lipcast_codecs::VideoCodec;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
 use lipcast_engine::avatar::{Avatar, AvatarId, Job};
+use lipcast_engine::session::Cast as EngineCast;
 use lipcast_engine::session::live::{LiveConfig, SpeakError};
 use tracing::Instrument;
 
@@ -21,8 +23,8 @@ use self::clips::Clips;
 use self::performance::{BeginError, Cast, Performance};
 use self::sessions::{Ended, Sessions};
 use crate::app::{
-    AvatarSummary, BackendReport, OfferRequest, QueuedSpeech, SessionReport, SpeechSource, StartRequest,
-    Started, Studio, StudioError,
+    AvatarSummary, BackendReport, OfferRequest, QueuedSpeech, SessionEvent, SessionEvents, SessionReport,
+    SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::config::{CodecName, Config};
 use crate::files::OpenedMedia;
@@ -30,6 +32,9 @@ use crate::webrtc::WebrtcSettings;
 
 pub use self::gallery::Gallery;
 pub use self::stages::{LAST_RESORT, Refusal, Stages, StudioOpenError};
+
+/// How often an ending server looks whether the last word was said.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Avatars, backends and sessions of one server. Clones share them.
 #[derive(Clone)]
@@ -141,7 +146,7 @@ impl Studio for EngineStudio {
             fps: performance.stream().format().fps.as_f64(),
         };
         if !place.fill(&performance) {
-            performance.live.end();
+            performance.end("it was stopped while it started");
             return Err(stopped());
         }
         *lock(&self.inner.current) = Some(started.avatar.clone());
@@ -154,7 +159,7 @@ impl Studio for EngineStudio {
             let reason = Performance::until_over(stream, ended, grace).await;
             if let Some(performance) = of.upgrade() {
                 studio.inner.sessions.remove(&session, &performance);
-                performance.live.end();
+                performance.end(reason);
                 tracing::info!(reason, "session ended");
             }
         };
@@ -192,7 +197,7 @@ impl Studio for EngineStudio {
         match self.inner.sessions.end(session).ok_or_else(|| unknown_session(session))? {
             Ended::Starting => tracing::info!(session, "stopped while it started"),
             Ended::Running(performance) => {
-                performance.live.end();
+                performance.end("it was stopped");
                 performance.span().in_scope(|| tracing::info!(reason = "it was stopped", "session ended"));
             }
         }
@@ -201,6 +206,10 @@ impl Studio for EngineStudio {
 
     fn session(&self, session: &str) -> Option<SessionReport> {
         self.running(session).map(|performance| performance.report(session))
+    }
+
+    fn events(&self, session: &str) -> Option<Arc<SessionEvents>> {
+        self.running(session).map(|performance| performance.events.clone())
     }
 
     fn sessions(&self) -> Vec<SessionReport> {
@@ -214,9 +223,26 @@ impl Studio for EngineStudio {
         performance.connect(&request.sdp, &self.inner.webrtc, max_viewers).await
     }
 
+    async fn drain(&self, patience: Duration) {
+        self.inner.sessions.drain();
+        let seconds = patience.as_secs();
+        for (_, performance) in self.inner.sessions.all() {
+            performance.events.push(SessionEvent::Draining { seconds });
+        }
+        let deadline = tokio::time::Instant::now() + patience;
+        let busy = || self.inner.sessions.all().iter().any(|(_, performance)| performance.is_busy());
+        while busy() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(LOOK.min(patience)).await;
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        self.inner.sessions.is_closed()
+    }
+
     async fn shut_down(&self) {
         for performance in self.inner.sessions.close() {
-            performance.live.end();
+            performance.end("the server ends");
         }
         self.inner.stages.stop();
     }
@@ -256,12 +282,21 @@ impl EngineStudio {
                 render_ahead: config.session.render_ahead,
                 max_queued: config.session.max_queued,
             };
+            let casting = Job::new();
+            let engine = &config.engine;
+            let understudies = EngineCast {
+                casting: stages.casting(&avatar, casting.clone()),
+                standby: engine.standby,
+                return_after: engine.return_after,
+            };
             let cast = Cast {
                 session: request.session.clone(),
                 avatar: avatar.id().clone(),
                 mode,
                 stage,
                 live,
+                cast: understudies,
+                casting,
                 video_bitrate: config.webrtc.video_bitrate,
                 audio_bitrate: config.webrtc.audio_bitrate,
             };

@@ -6,23 +6,27 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use lipcast_codecs::I420Ref;
-use lipcast_engine::avatar::AvatarId;
-use lipcast_engine::session::Unit;
-use lipcast_engine::session::live::{LiveConfig, LiveSession};
-use lipcast_engine::session::{OpenError, Stage};
+use lipcast_engine::avatar::{AvatarId, Job};
+use lipcast_engine::session::live::{LiveConfig, LiveEvent, LiveSession};
+use lipcast_engine::session::{self as engine, OpenError, Stage, Unit};
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
-use crate::app::{Mode, SessionReport, StudioError};
+use super::CancelOnDrop;
+use super::stages::mode_of;
+use crate::app::{BackendChange, Mode, SessionEvent, SessionEvents, SessionReport, StudioError};
 use crate::live::{LiveStream, LiveUnit, StreamFormat};
 use crate::webrtc::{self, WebrtcSettings};
 
 /// A session that runs until its viewers leave it or somebody stops it.
 pub(super) struct Performance {
     pub(super) avatar: AvatarId,
+    /// The backend that it began with.
     pub(super) backend: String,
     pub(super) mode: Mode,
     pub(super) live: Arc<LiveSession>,
+    pub(super) events: Arc<SessionEvents>,
+    _casting: CancelOnDrop,
     stream: Arc<LiveStream>,
     /// Answered offers whose connection has not ended, connected or not.
     viewers: Arc<AtomicUsize>,
@@ -36,6 +40,10 @@ pub(super) struct Cast {
     pub(super) mode: Mode,
     pub(super) stage: Stage,
     pub(super) live: LiveConfig,
+    /// Who takes over.
+    pub(super) cast: engine::Cast,
+    /// Stops what is prepared for those, when the session is over.
+    pub(super) casting: Job,
     /// Bits per second.
     pub(super) video_bitrate: u32,
     /// Bits per second.
@@ -62,7 +70,10 @@ impl Performance {
         let backend = cast.stage.instance.name().to_owned();
         let (width, height) = cast.stage.canvas.size();
         let fps = cast.live.fps;
-        let (live, units) = LiveSession::open(&cast.session, cast.stage, cast.live)?;
+        let events = Arc::new(SessionEvents::new());
+        let (told, stage) = (events.clone(), cast.stage);
+        let observer = Box::new(move |event| tell(&told, event));
+        let (live, units) = LiveSession::open_with(&cast.session, stage, cast.live, cast.cast, observer)?;
         let (ends, ended) = oneshot::channel();
         let format = StreamFormat {
             width,
@@ -84,7 +95,8 @@ impl Performance {
         tracing::info!(backend, width, height, fps = fps.as_f64(), "session opened");
         drop(_entered);
         let viewers = Arc::default();
-        let performance = Self { avatar: cast.avatar, backend, mode: cast.mode, live, stream, viewers, span };
+        let (avatar, mode, _casting) = (cast.avatar, cast.mode, CancelOnDrop(cast.casting));
+        let performance = Self { avatar, backend, mode, live, events, _casting, stream, viewers, span };
         Ok((performance, ended))
     }
 
@@ -134,6 +146,17 @@ impl Performance {
         }
     }
 
+    /// Ends it; viewers are told why.
+    pub(super) fn end(&self, reason: &str) {
+        self.events.push(SessionEvent::Ended { reason: reason.to_owned() });
+        self.live.end();
+    }
+
+    /// Somebody watches and something is being said.
+    pub(super) fn is_busy(&self) -> bool {
+        self.live.status().speaking && *self.stream.viewers().borrow() > 0
+    }
+
     pub(super) fn stream(&self) -> Arc<LiveStream> {
         self.stream.clone()
     }
@@ -147,8 +170,10 @@ impl Performance {
         SessionReport {
             session_id: session.to_owned(),
             avatar_id: self.avatar.clone(),
-            backend: self.backend.clone(),
-            mode: self.mode,
+            backend: status.backend,
+            mode: status.backend_id.as_deref().map_or(self.mode, mode_of),
+            moves: status.stats.moves,
+            last_move: self.events.last_change(),
             fps: self.stream.format().fps.as_f64(),
             sample_rate: 16_000,
             video_queue: status.planned_frames,
@@ -158,6 +183,19 @@ impl Performance {
             viewers: *self.stream.viewers().borrow(),
             held_frames: status.stats.held,
         }
+    }
+}
+
+/// Hands an event of the engine on to those who watch.
+fn tell(events: &SessionEvents, event: LiveEvent) {
+    match event {
+        LiveEvent::Moved(engine::Move { from, to, reason, frame }) => {
+            let reason = reason.as_str();
+            events.push(SessionEvent::Backend(BackendChange { from, to, reason, frame }));
+        }
+        LiveEvent::Ended { error: Some(reason) } => events.push(SessionEvent::Ended { reason }),
+        // Whoever ended it tells why.
+        LiveEvent::Ended { error: None } => {}
     }
 }
 

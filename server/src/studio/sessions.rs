@@ -74,6 +74,24 @@ impl<P> Sessions<P> {
         self.lock().by_name.get(name).and_then(Slot::running)
     }
 
+    /// From now on nothing starts; what is being opened will not run.
+    pub(super) fn drain(&self) {
+        let mut slots = self.lock();
+        slots.closed = true;
+        slots.by_name.retain(|_, slot| match slot {
+            Slot::Starting(job) => {
+                job.cancel();
+                false
+            }
+            Slot::Running(_) => true,
+        });
+    }
+
+    /// Whether nothing starts any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// All that run, by name.
     pub(super) fn all(&self) -> Vec<(String, Arc<P>)> {
         let slots = self.lock();

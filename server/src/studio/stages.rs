@@ -9,12 +9,12 @@ use lipcast_engine::avatar::{Avatar, AvatarError, AvatarId, Job, builtin};
 use lipcast_engine::backend::{
     self, BackendSpec, Backends, Instance, LoadedAvatar, LocalInstance, ReportedState,
 };
-use lipcast_engine::session::Stage;
+use lipcast_engine::session::{Casting, Stage};
 use lipcast_plugins_api::loader::Plugin;
 use serde_json::Value;
 
 use super::gallery::Gallery;
-use super::loading::{Found, Loading};
+use super::loading::{Found, Haste, Loading};
 use crate::app::{AvatarSummary, BackendReport, BackendState, Mode, StudioError};
 use crate::config::{BackendConfig, Config};
 use crate::plugins::{self, Program};
@@ -164,7 +164,8 @@ impl Stages {
         self.gallery.delete(id)
     }
 
-    /// Prepares an avatar, and its blob for the first ready backend that can show it. Blocks.
+    /// Prepares an avatar, and its blob for the first ready backend that can show it; blocks until then. The next
+    /// backend, which would take over, is prepared after that, in the background.
     ///
     /// # Errors
     /// In the client's words what is wrong with the source, also when no backend that is ready can show it.
@@ -173,9 +174,15 @@ impl Stages {
         // What was loaded is of the avatar that had the name before.
         self.loading.forget(id);
         let (mut frames, mut refused) = (Some(frames), Vec::new());
-        for instance in self.backends.ready() {
+        let mut ready = self.backends.ready().into_iter();
+        while let Some(instance) = ready.next() {
             match self.loading.wait(&avatar, &instance, frames.take(), job) {
-                Ok(_) => return Ok(avatar),
+                Ok(_) => {
+                    if let Some(next) = ready.next() {
+                        self.loading.in_background(&avatar, &next, Haste::Later);
+                    }
+                    return Ok(avatar);
+                }
                 Err(_) if job.is_cancelled() => return Err(StudioError::Cancelled),
                 Err(reason) => refused.push(format!("{}: {reason}", instance.name())),
             }
@@ -208,6 +215,12 @@ impl Stages {
         }
     }
 
+    /// Who can take over a session of `avatar`; cancelling `job` ends what is prepared for it alone.
+    pub(super) fn casting(&self, avatar: &Arc<Avatar>, job: Job) -> Arc<dyn Casting> {
+        let (backends, loading) = (self.backends.clone(), self.loading.clone());
+        Arc::new(Company { avatar: avatar.clone(), backends, loading, job })
+    }
+
     /// Who can show `avatar` soon, in order of preference: backends that have what they need of it. The preferred
     /// ones that do not are prepared in the background, once, and take the sessions that come later. When none has,
     /// the first in order that can be prepared is waited for; `job` ends the waiting and leaves the work going on.
@@ -227,15 +240,35 @@ impl Stages {
         if somebody_has {
             for instance in &missing {
                 // Does nothing for what failed a moment ago or is being prepared.
-                self.loading.in_background(avatar, instance);
+                self.loading.in_background(avatar, instance, Haste::Now);
             }
         }
         let now = ready.into_iter().skip(if somebody_has { missing.len() } else { 0 });
         now.map(move |instance| {
-            self.loading.in_background(avatar, &instance);
+            self.loading.in_background(avatar, &instance, Haste::Now);
             let loaded = self.loading.outcome(avatar, &instance, &job);
             stage(avatar, instance, loaded)
         })
+    }
+}
+
+/// The backends of a server as one session's understudies.
+struct Company {
+    avatar: Arc<Avatar>,
+    backends: Arc<Backends>,
+    loading: Loading,
+    job: Job,
+}
+
+impl Casting for Company {
+    fn ready(&self) -> Vec<Arc<dyn Instance>> {
+        self.backends.ready()
+    }
+
+    fn stage(&self, instance: &Arc<dyn Instance>) -> Result<Stage, String> {
+        self.loading.in_background(&self.avatar, instance, Haste::Later);
+        let there = self.loading.outcome(&self.avatar, instance, &self.job)?;
+        Ok(Stage { canvas: self.avatar.clone(), instance: instance.clone(), avatar: there })
     }
 }
 
@@ -287,6 +320,6 @@ fn report(report: backend::BackendReport) -> BackendReport {
 }
 
 /// What kind of backend has the descriptor id `id`.
-fn mode_of(id: &str) -> Mode {
+pub(super) fn mode_of(id: &str) -> Mode {
     if id == DEMO_ID { Mode::Demo } else { Mode::Model }
 }

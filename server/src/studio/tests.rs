@@ -1,11 +1,20 @@
 //! The studio over a real engine, without a socket. Bad input at a whole server: `tests/bad_input.rs`.
 
 use std::fs;
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use crossbeam_channel::Sender;
+use lipcast_engine::backend::{
+    AvatarSource, BackendError, BackendSpec, Backends, FrameReply, Instance, LoadedAvatar, LocalInstance,
+    SessionParams, SessionPort,
+};
+use lipcast_plugins_api::author::plugin_table;
+use lipcast_plugins_api::loader::Plugin;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -111,4 +120,144 @@ async fn sessions_count_against_the_limit_while_they_start() {
     assert_eq!(status, 503, "{reply}");
     drop(places);
     assert!(sessions.take("more").is_ok(), "a start that came to nothing frees its place");
+}
+
+/// A backend that dies when the test says so.
+struct Mortal {
+    inner: Arc<dyn Instance>,
+    dead: AtomicBool,
+}
+
+impl Instance for Mortal {
+    fn name(&self) -> &str {
+        "mortal"
+    }
+
+    fn summary(&self) -> String {
+        self.inner.summary()
+    }
+
+    fn blob_key(&self) -> (&str, u32) {
+        self.inner.blob_key()
+    }
+
+    fn lookahead_samples(&self) -> u64 {
+        self.inner.lookahead_samples()
+    }
+
+    fn lookbehind_samples(&self) -> u64 {
+        self.inner.lookbehind_samples()
+    }
+
+    fn batch_p99(&self) -> Duration {
+        self.inner.batch_p99()
+    }
+
+    fn lost(&self) -> Option<String> {
+        self.dead.load(Ordering::SeqCst).then(|| "it died".to_owned())
+    }
+
+    fn prepare_avatar(
+        &self,
+        source: &mut dyn AvatarSource,
+        sink: &mut (dyn Write + Send),
+        job: &Job,
+    ) -> Result<(), BackendError> {
+        self.inner.prepare_avatar(source, sink, job)
+    }
+
+    fn load_avatar(&self, blob: &[u8]) -> Result<Arc<dyn LoadedAvatar>, BackendError> {
+        self.inner.load_avatar(blob)
+    }
+
+    fn open_session(
+        &self,
+        avatar: &Arc<dyn LoadedAvatar>,
+        params: SessionParams,
+        replies: Sender<FrameReply>,
+    ) -> Result<Box<dyn SessionPort>, BackendError> {
+        self.inner.open_session(avatar, params, replies)
+    }
+}
+
+fn demo(name: &str) -> Arc<dyn Instance> {
+    let plugin = Plugin::linked(plugin_table::<lipcast_demo::DemoBackend>()).unwrap();
+    LocalInstance::create(name, &plugin, &json!({})).unwrap()
+}
+
+/// A studio in which `mortal` is preferred to the built-in demo.
+fn studio_with(mortal: &Arc<Mortal>, folder: &tempfile::TempDir) -> EngineStudio {
+    let bases = Bases { config: folder.path().to_owned(), program: folder.path().to_owned() };
+    let config = Arc::new(Config::parse("t", "", &bases).unwrap());
+    let opened: Arc<dyn Instance> = mortal.clone();
+    let spec = BackendSpec {
+        name: "mortal".to_owned(),
+        open: Arc::new(move || Ok(opened.clone())),
+        init_timeout: Duration::from_secs(600),
+        required: false,
+    };
+    let stages =
+        Stages::of(Gallery::open(&config.media).unwrap(), Backends::open(vec![spec], demo(LAST_RESORT)));
+    stages.settle_backends();
+    let (webrtc, clips) = (webrtc_settings(&config), Clips::new(speech_limits(&config)));
+    let (current, sessions) = (Mutex::default(), Sessions::new(4));
+    EngineStudio { inner: Arc::new(Inner { config, webrtc, stages, clips, current, sessions }) }
+}
+
+fn start(session: &str) -> StartRequest {
+    StartRequest { session: session.to_owned(), avatar: None, speech: SpeechSource::Builtin }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_outlives_its_backend_and_says_so() {
+    let (folder, mortal) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(Mortal { inner: demo("mortal"), dead: AtomicBool::default() }),
+    );
+    let studio = studio_with(&mortal, &folder);
+    assert_eq!(studio.start(start("s")).await.unwrap().backend, "mortal");
+    let events = studio.events("s").unwrap();
+    let performance = studio.running("s").unwrap();
+    performance.live.begin();
+    while performance.live.status().stats.speech < 5 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    mortal.dead.store(true, Ordering::SeqCst);
+    let mut told = 0;
+    // The understudy may have been loading still; then nobody draws for a moment.
+    let change = loop {
+        let (number, event) = events.next(told).await.unwrap();
+        told = number;
+        match event {
+            SessionEvent::Backend(change) if change.to.is_some() => break change,
+            SessionEvent::Backend(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((change.to.as_deref(), change.reason), (Some(LAST_RESORT), "lost"));
+    // Told before the frame leaves, reported with it.
+    while studio.session("s").unwrap().backend.as_deref() != Some(LAST_RESORT) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(studio.session("s").unwrap().last_move, Some(change));
+    studio.stop("s").await.unwrap();
+    let reason = "it was stopped".to_owned();
+    assert_eq!(events.next(told).await, Some((told + 1, SessionEvent::Ended { reason })));
+    assert_eq!(events.next(told + 1).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ending_server_starts_nothing_and_tells_who_runs() {
+    let server = Server::open().await;
+    assert_eq!(server.post("/api/webrtc/realtime/start?session_id=a").await.0, 200);
+    let events = server.studio.events("a").unwrap();
+    // Nobody watches, so nobody is waited for.
+    server.studio.drain(Duration::from_secs(600)).await;
+    assert_eq!(events.next(0).await, Some((1, SessionEvent::Draining { seconds: 600 })));
+    let (status, reply) = server.post("/api/webrtc/realtime/start?session_id=b").await;
+    assert_eq!(status, 503, "{reply}");
+    assert!(server.studio.session("a").is_some(), "it goes on until the end");
+    server.studio.shut_down().await;
+    let reason = "the server ends".to_owned();
+    assert_eq!(events.next(1).await, Some((2, SessionEvent::Ended { reason })));
 }

@@ -1,14 +1,15 @@
 //! A studio in memory, to test the dialects with: sessions and avatars without media.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lipcast_engine::avatar::{AvatarId, Job};
 
 use crate::app::{
-    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionReport,
-    SpeechSource, StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionEvents,
+    SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::files::OpenedMedia;
 
@@ -27,6 +28,8 @@ pub(super) struct State {
     pub(super) model_ready: bool,
     pub(super) model_required: bool,
     pub(super) full: bool,
+    pub(super) events: BTreeMap<String, Arc<SessionEvents>>,
+    pub(super) draining: bool,
 }
 
 impl MemoryStudio {
@@ -128,7 +131,9 @@ impl Studio for MemoryStudio {
         let report = SessionReport {
             session_id: request.session.clone(),
             avatar_id: avatar.clone(),
-            backend: "demo".into(),
+            backend: Some("demo".into()),
+            moves: 0,
+            last_move: None,
             mode: Mode::Demo,
             fps: 25.0,
             sample_rate: 16_000,
@@ -187,6 +192,22 @@ impl Studio for MemoryStudio {
 
     fn session(&self, session: &str) -> Option<SessionReport> {
         self.state.lock().unwrap().sessions.get(session).cloned()
+    }
+
+    fn events(&self, session: &str) -> Option<Arc<SessionEvents>> {
+        let mut state = self.state.lock().unwrap();
+        state
+            .sessions
+            .contains_key(session)
+            .then(|| state.events.entry(session.to_owned()).or_default().clone())
+    }
+
+    async fn drain(&self, _: Duration) {
+        self.state.lock().unwrap().draining = true;
+    }
+
+    fn is_draining(&self) -> bool {
+        self.state.lock().unwrap().draining
     }
 
     fn sessions(&self) -> Vec<SessionReport> {

@@ -4,6 +4,7 @@ use axum::http::Method;
 use serde_json::json;
 
 use super::*;
+use crate::app::{BackendChange, SessionEvent, Studio};
 
 /// The job once it is over.
 async fn outcome(server: &Server, job: &str) -> Value {
@@ -192,4 +193,35 @@ async fn unknown_routes_and_methods_are_problems() {
     let server = Server::new();
     assert_problem(&server.get("/v1/nowhere").await, 404, "Not Found");
     assert_problem(&server.post("/v1/avatars").await, 405, "Method Not Allowed");
+}
+
+#[tokio::test]
+async fn a_sessions_events_are_numbered_go_on_where_a_client_was_and_end() {
+    let server = Server::new();
+    assert_problem(&server.get("/v1/sessions/s/events").await, 404, "no session \"s\"");
+    assert_eq!(server.post("/api/webrtc/realtime/start?session_id=s").await.status, 200);
+    let events = server.studio.events("s").unwrap();
+    let change = BackendChange { from: Some("model".into()), to: None, reason: "lost", frame: 75 };
+    events.push(SessionEvent::Backend(change));
+    events.push(SessionEvent::Draining { seconds: 5 });
+    events.push(SessionEvent::Ended { reason: "it was stopped".into() });
+    let reply = server.get("/v1/sessions/s/events").await;
+    assert_eq!(reply.headers["content-type"], "text/event-stream");
+    let (first, rest) = (
+        "id: 1\nevent: backend\ndata: {\"from\":\"model\",\"to\":null,\"reason\":\"lost\",\"frame\":75}\n\n",
+        "id: 2\nevent: draining\ndata: {\"seconds\":5}\n\nid: 3\nevent: ended\ndata: {\"reason\":\"it was stopped\"}\n\n",
+    );
+    assert_eq!(String::from_utf8(reply.body).unwrap(), format!("{first}{rest}"));
+    let mut again = request(Method::GET, "/v1/sessions/s/events", Body::empty());
+    again.headers_mut().insert("last-event-id", "1".parse().unwrap());
+    assert_eq!(String::from_utf8(server.send(again).await.body).unwrap(), rest);
+}
+
+#[tokio::test]
+async fn an_ending_server_is_not_ready() {
+    let server = Server::new();
+    assert_eq!(server.get("/ready").await.status, 200);
+    server.studio.drain(std::time::Duration::ZERO).await;
+    let reply = server.get("/ready").await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (503, &json!("draining")));
 }

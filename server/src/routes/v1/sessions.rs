@@ -94,11 +94,11 @@ pub(super) async fn token(
     })))
 }
 
-fn unknown(session: &str) -> Problem {
+pub(super) fn unknown(session: &str) -> Problem {
     StudioError::Unknown(format!("there is no session \"{session}\"")).into()
 }
 
-fn check(caller: &Caller, session: &str) -> Result<(), Problem> {
+pub(super) fn check(caller: &Caller, session: &str) -> Result<(), Problem> {
     if caller.may_use(session) {
         return Ok(());
     }
