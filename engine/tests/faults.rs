@@ -319,3 +319,29 @@ fn a_blob_is_made_again_only_when_it_is_of_another_kind() {
     let differs = load(json!({"name": "blob", "side": 48})).unwrap_err();
     assert!(differs.contains("its canvas has 48x48 pixels, the avatar 64x64"), "{differs}");
 }
+
+#[test]
+fn a_reload_puts_a_new_instance_in_the_old_ones_place_or_leaves_the_old_one() {
+    let (backends, former) = chosen(json!({}));
+    let is_first = |instance: &Arc<dyn Instance>| Arc::ptr_eq(&backends.ready()[0], instance);
+    let mut spec = backends.spec("moody").unwrap();
+    spec.open = Arc::new(|| Err("its weights are gone".to_owned()));
+    let refused = backends.reload(spec.clone()).err().unwrap().to_string();
+    assert!(refused.contains("its weights are gone") && is_first(&former), "{refused}");
+    // One that hangs is given up; once it comes, nobody takes it.
+    let (open, gate) = crossbeam_channel::bounded::<()>(0);
+    spec.init_timeout = Duration::from_millis(20);
+    spec.open = Arc::new(move || {
+        let _ = gate.recv();
+        Ok(instance(json!({})))
+    });
+    assert!(backends.reload(spec).err().unwrap().to_string().contains("not ready within"));
+    drop(open);
+    assert!(is_first(&former));
+    let spec = backends.spec("moody").unwrap();
+    let replaced = backends.reload(spec.clone()).unwrap().unwrap();
+    assert!(Arc::ptr_eq(&replaced, &former) && !is_first(&former));
+    assert_eq!(backends.report()[0].state, ReportedState::Ready);
+    let unknown = BackendSpec { name: "nobody".into(), ..spec };
+    assert!(backends.reload(unknown).err().unwrap().to_string().contains("no backend \"nobody\""));
+}

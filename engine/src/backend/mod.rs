@@ -30,3 +30,6 @@ pub mod supervisor;
 
 mod registry;
 pub use registry::{BackendReport, BackendSpec, BackendState, Backends, Opener, ReportedState};
+
+mod reload;
+pub use reload::ReloadError;

@@ -81,9 +81,25 @@ pub struct BackendReport {
     pub required: bool,
 }
 
-struct Slot {
-    spec: BackendSpec,
+pub(super) struct Slot {
+    pub(super) spec: BackendSpec,
     state: BackendState,
+    /// Another one is being opened to take its place.
+    pub(super) reloading: bool,
+}
+
+impl Slot {
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, BackendState::Opening { .. })
+    }
+
+    /// `instance` serves from now on; who served before.
+    pub(super) fn replace(&mut self, instance: Arc<dyn Instance>) -> Option<Arc<dyn Instance>> {
+        match std::mem::replace(&mut self.state, BackendState::Ready(instance)) {
+            BackendState::Ready(former) => Some(former),
+            _ => None,
+        }
+    }
 }
 
 /// All backends of a server.
@@ -97,8 +113,11 @@ impl Backends {
     /// Begins to open all of them, in parallel; returns at once. The order is the order of preference.
     pub fn open(specs: Vec<BackendSpec>, last_resort: Arc<dyn Instance>) -> Arc<Self> {
         let since = Instant::now();
-        let slots =
-            specs.iter().cloned().map(|spec| Slot { spec, state: BackendState::Opening { since } }).collect();
+        let slots = specs
+            .iter()
+            .cloned()
+            .map(|spec| Slot { spec, state: BackendState::Opening { since }, reloading: false })
+            .collect();
         let backends = Arc::new(Self { slots: Mutex::new(slots), changed: Condvar::new(), last_resort });
         for (index, spec) in specs.into_iter().enumerate() {
             backends.spawn_open(index, spec);
@@ -203,7 +222,7 @@ impl Backends {
             .expect("the system can start a thread");
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.slots.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

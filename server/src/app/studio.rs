@@ -21,6 +21,10 @@ pub trait Studio: Send + Sync + 'static {
     /// Opens the backends that are not ready, again if need be, and returns when each is ready or has failed.
     async fn initialize(&self) -> Vec<BackendReport>;
 
+    /// Reads a backend's settings again and replaces it; sessions move to the new one without a missing frame. Returns
+    /// when it serves; when it does not come up, the one before serves on.
+    async fn reload(&self, backend: &str) -> Result<BackendReport, StudioError>;
+
     /// The avatar used last.
     fn current_avatar(&self) -> Option<AvatarId>;
 

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CliError, load, telemetry};
 use crate::app::{App, BackendReport, BackendState, Studio, router};
 use crate::config::{Config, ServerConfig, TlsFiles};
-use crate::studio::EngineStudio;
+use crate::studio::{EngineStudio, Reread};
 
 #[derive(Debug, Default, Args)]
 pub(super) struct Arguments {
@@ -37,14 +37,16 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
         .thread_name("lipcast-io")
         .build()
         .map_err(|error| CliError::Failed(format!("no runtime: {error}")))?;
-    let outcome = runtime.block_on(serve(config, listener));
+    let file = settings.map(Path::to_owned);
+    let reread = Box::new(move || load(file.as_deref()).map_err(|error| error.to_string()));
+    let outcome = runtime.block_on(serve(config, reread, listener));
     // Work that blocks, such as a preparation, has been asked to stop; it gets a moment to clean up.
     runtime.shutdown_timeout(Duration::from_millis(1_500));
     outcome
 }
 
 /// Serves until a signal, or until a required backend fails.
-async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
+async fn serve(config: Config, reread: Reread, listener: TcpListener) -> Result<(), CliError> {
     let config = Arc::new(config);
     let failed = |error: std::io::Error| CliError::Failed(error.to_string());
     let address = listener.local_addr().map_err(failed)?;
@@ -52,8 +54,8 @@ async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
         Some(files) => Some(load_tls(files).await?),
         None => None,
     };
-    let studio =
-        Arc::new(EngineStudio::open(config.clone()).map_err(|error| CliError::Setup(error.to_string()))?);
+    let studio = EngineStudio::open_from(config.clone(), Some(reread));
+    let studio = Arc::new(studio.map_err(|error| CliError::Setup(error.to_string()))?);
     let app = App::new(config.clone(), studio.clone())
         .map_err(|error| CliError::Setup(format!("media.data_dir: {error}")))?;
     let jobs = app.jobs.clone();
@@ -69,6 +71,7 @@ async fn serve(config: Config, listener: TcpListener) -> Result<(), CliError> {
             studio.shut_down().await;
         }
     }));
+    tokio::spawn(reload_on_hangup(studio.clone()));
     announce(address, tls.is_some());
     let service = router(app).into_make_service();
     let served = match tls {
@@ -158,6 +161,14 @@ async fn open_backends(
         return;
     }
     studio.warm_up().await;
+}
+
+/// SIGHUP: the settings of backends are read again.
+async fn reload_on_hangup(studio: Arc<EngineStudio>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        studio.reload_changed().await;
+    }
 }
 
 /// First signal: `farewell`, in which sessions finish what they say and are ended, while requests are answered still;

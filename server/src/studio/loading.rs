@@ -153,6 +153,15 @@ impl Loading {
         self.0.changed.notify_all();
     }
 
+    /// Forgets what is loaded in an instance that was replaced; preparations for it stop.
+    pub(super) fn forget_instance(&self, instance: &Arc<dyn Instance>) {
+        let is_in_it =
+            |entry: &mut Entry| entry.instance.upgrade().is_none_or(|known| Arc::ptr_eq(&known, instance));
+        let forgotten: Vec<_> = self.lock().extract_if(|_, entry| is_in_it(entry)).collect();
+        stop(forgotten.into_iter().map(|(_, entry)| entry));
+        self.0.changed.notify_all();
+    }
+
     /// Stops all preparations.
     pub(super) fn stop(&self) {
         let entries = std::mem::take(&mut *self.lock());

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use lipcast_codecs::VideoCodec;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
 use lipcast_engine::avatar::{Avatar, AvatarId, Job};
+use lipcast_engine::backend::ReloadError;
 use lipcast_engine::session::Cast as EngineCast;
 use lipcast_engine::session::live::{LiveConfig, SpeakError};
 use tracing::Instrument;
@@ -26,12 +27,15 @@ use crate::app::{
     AvatarSummary, BackendReport, OfferRequest, QueuedSpeech, SessionEvent, SessionEvents, SessionReport,
     SpeechSource, StartRequest, Started, Studio, StudioError,
 };
-use crate::config::{CodecName, Config};
+use crate::config::{BackendConfig, CodecName, Config, EngineConfig};
 use crate::files::OpenedMedia;
 use crate::webrtc::WebrtcSettings;
 
 pub use self::gallery::Gallery;
 pub use self::stages::{LAST_RESORT, Refusal, Stages, StudioOpenError};
+
+/// Reads the settings again; the error is for whoever asked.
+pub type Reread = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// How often an ending server looks whether the last word was said.
 const LOOK: Duration = Duration::from_millis(50);
@@ -44,6 +48,9 @@ pub struct EngineStudio {
 
 struct Inner {
     config: Arc<Config>,
+    /// `[engine]` and `[backend.*]` as they were read last; everything else stays as it was at the start.
+    engine: Mutex<EngineConfig>,
+    reread: Option<Reread>,
     webrtc: WebrtcSettings,
     stages: Stages,
     clips: Clips,
@@ -57,11 +64,22 @@ impl EngineStudio {
     /// # Errors
     /// When the store's folder cannot be used, or not even the built-in backend works.
     pub fn open(config: Arc<Config>) -> Result<Self, StudioOpenError> {
+        Self::open_from(config, None)
+    }
+
+    /// As [`open`](Self::open); `reread` is where a reload finds the backends' settings of that moment.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_from(config: Arc<Config>, reread: Option<Reread>) -> Result<Self, StudioOpenError> {
+        let engine = Mutex::new(config.engine.clone());
         let stages = Stages::open(&config)?;
         let webrtc = webrtc_settings(&config);
         let clips = Clips::new(speech_limits(&config));
         let (current, sessions) = (Mutex::default(), Sessions::new(config.server.max_sessions));
-        Ok(Self { inner: Arc::new(Inner { config, webrtc, stages, clips, current, sessions }) })
+        Ok(Self {
+            inner: Arc::new(Inner { config, engine, reread, webrtc, stages, clips, current, sessions }),
+        })
     }
 
     /// Returns when each backend is ready, has failed or is past its deadline.
@@ -73,6 +91,59 @@ impl EngineStudio {
     /// Makes and loads what the first session of a fresh server would wait for.
     pub async fn warm_up(&self) {
         self.in_background(Stages::warm_up).await;
+    }
+
+    /// Reads the settings again and replaces every backend whose own have changed; the rest of the file counts from
+    /// the next start.
+    pub async fn reload_changed(&self) {
+        let studio = self.clone();
+        let work = move || match studio.engine_now() {
+            Err(error) => tracing::error!(%error, "the settings stay as they are"),
+            Ok(engine) => {
+                let before = lock(&studio.inner.engine).clone();
+                let mut changed: Vec<&BackendConfig> = engine.backends.iter().collect();
+                changed.retain(|backend| !before.backends.contains(backend));
+                tracing::info!(changed = changed.len(), "settings read again");
+                for backend in changed {
+                    if let Err(error) = studio.replace(&engine, &backend.name) {
+                        tracing::error!(backend = backend.name, %error, "not replaced");
+                    }
+                }
+                let mut kept = lock(&studio.inner.engine);
+                (kept.standby, kept.return_after) = (engine.standby, engine.return_after);
+            }
+        };
+        if let Err(panic) = tokio::task::spawn_blocking(work).await {
+            tracing::error!(%panic, "reading the settings again");
+        }
+    }
+
+    /// `[engine]` and `[backend.*]` as the file has them now.
+    fn engine_now(&self) -> Result<EngineConfig, StudioError> {
+        match &self.inner.reread {
+            Some(reread) => reread().map(|config| config.engine).map_err(StudioError::Conflict),
+            None => Ok(lock(&self.inner.engine).clone()),
+        }
+    }
+
+    /// Replaces the backend `name` by a new one with the settings in `engine`; sessions move to it. Blocks.
+    fn replace(&self, engine: &EngineConfig, name: &str) -> Result<(), StudioError> {
+        let Inner { stages, sessions, .. } = &*self.inner;
+        let backend = engine.backends.iter().find(|backend| backend.name == name);
+        let backend = backend.ok_or_else(|| {
+            StudioError::Unknown(format!("there is no backend \"{name}\" among engine.backends"))
+        })?;
+        stages.reload(engine, backend).map_err(|error| match error {
+            ReloadError::Unknown(_) => StudioError::Unknown(error.to_string()),
+            _ => StudioError::Conflict(format!("{error}; what served before serves on")),
+        })?;
+        let mut kept = lock(&self.inner.engine);
+        if let Some(known) = kept.backends.iter_mut().find(|known| known.name == name) {
+            known.clone_from(backend);
+        }
+        drop(kept);
+        sessions.all().iter().for_each(|(_, performance)| performance.live.recast());
+        Ok(())
     }
 
     async fn in_background(&self, work: fn(&Stages)) {
@@ -92,6 +163,14 @@ impl Studio for EngineStudio {
     async fn initialize(&self) -> Vec<BackendReport> {
         self.in_background(Stages::retry_backends).await;
         self.backends()
+    }
+
+    async fn reload(&self, backend: &str) -> Result<BackendReport, StudioError> {
+        let (studio, name) = (self.clone(), backend.to_owned());
+        let replace = move || studio.replace(&studio.engine_now()?, &name);
+        tokio::task::spawn_blocking(replace).await.map_err(StudioError::internal)??;
+        let report = self.backends().into_iter().find(|report| report.name == backend);
+        report.ok_or_else(|| StudioError::Unknown(format!("there is no backend \"{backend}\"")))
     }
 
     fn current_avatar(&self) -> Option<AvatarId> {
@@ -283,7 +362,7 @@ impl EngineStudio {
                 max_queued: config.session.max_queued,
             };
             let casting = Job::new();
-            let engine = &config.engine;
+            let engine = lock(&self.inner.engine).clone();
             let understudies = EngineCast {
                 casting: stages.casting(&avatar, casting.clone()),
                 standby: engine.standby,

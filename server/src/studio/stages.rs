@@ -7,7 +7,7 @@ use lipcast_demo::DemoBackend;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, builtin as builtin_clip};
 use lipcast_engine::avatar::{Avatar, AvatarError, AvatarId, Job, builtin};
 use lipcast_engine::backend::{
-    self, BackendSpec, Backends, Instance, LoadedAvatar, LocalInstance, ReportedState,
+    self, BackendSpec, Backends, Instance, LoadedAvatar, LocalInstance, ReloadError, ReportedState,
 };
 use lipcast_engine::session::{Casting, Stage};
 use lipcast_plugins_api::loader::Plugin;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::gallery::Gallery;
 use super::loading::{Found, Haste, Loading};
 use crate::app::{AvatarSummary, BackendReport, BackendState, Mode, StudioError};
-use crate::config::{BackendConfig, Config};
+use crate::config::{BackendConfig, Config, EngineConfig};
 use crate::plugins::{self, Program};
 
 /// The id that the demo backend's descriptor carries, by which it is told from models.
@@ -64,7 +64,7 @@ impl Stages {
             .map_err(|error| StudioOpenError::LastResort(error.to_string()))?;
         let last_resort = LocalInstance::create(LAST_RESORT, &linked, &Value::Object(Default::default()))
             .map_err(|error| StudioOpenError::LastResort(error.to_string()))?;
-        let specs = config.engine.backends.iter().map(|backend| spec(config, backend)).collect();
+        let specs = config.engine.backends.iter().map(|backend| spec(&config.engine, backend)).collect();
         Ok(Self::of(gallery, Backends::open(specs, last_resort)))
     }
 
@@ -95,6 +95,17 @@ impl Stages {
     pub fn retry_backends(&self) {
         self.backends.retry_failed();
         self.backends.wait_settled();
+    }
+
+    /// Opens the backend `backend` anew as `config` says, and puts it in the place of the one that serves. Blocks.
+    ///
+    /// # Errors
+    /// When it is not in use, or the new one does not come up; the one before serves on.
+    pub fn reload(&self, config: &EngineConfig, backend: &BackendConfig) -> Result<(), ReloadError> {
+        if let Some(former) = self.backends.reload(spec(config, backend))? {
+            self.loading.forget_instance(&former);
+        }
+        Ok(())
     }
 
     /// Makes and loads what the first session of a fresh server would wait for. Blocks.
@@ -286,9 +297,9 @@ fn stage(
     }
 }
 
-fn spec(config: &Config, backend: &BackendConfig) -> BackendSpec {
+fn spec(config: &EngineConfig, backend: &BackendConfig) -> BackendSpec {
     let (name, engine, source, settings) =
-        (backend.name.clone(), config.engine.clone(), backend.source.clone(), backend.config.clone());
+        (backend.name.clone(), config.clone(), backend.source.clone(), backend.config.clone());
     let open = move || {
         let found = plugins::find(&engine, &source).map_err(|error| error.to_string())?;
         let Program::Library(library) = &found.program else {

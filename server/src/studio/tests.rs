@@ -199,9 +199,12 @@ fn studio_with(mortal: &Arc<Mortal>, folder: &tempfile::TempDir) -> EngineStudio
     let stages =
         Stages::of(Gallery::open(&config.media).unwrap(), Backends::open(vec![spec], demo(LAST_RESORT)));
     stages.settle_backends();
+    let engine = Mutex::new(config.engine.clone());
     let (webrtc, clips) = (webrtc_settings(&config), Clips::new(speech_limits(&config)));
     let (current, sessions) = (Mutex::default(), Sessions::new(4));
-    EngineStudio { inner: Arc::new(Inner { config, webrtc, stages, clips, current, sessions }) }
+    EngineStudio {
+        inner: Arc::new(Inner { config, engine, reread: None, webrtc, stages, clips, current, sessions }),
+    }
 }
 
 fn start(session: &str) -> StartRequest {
@@ -260,4 +263,14 @@ async fn an_ending_server_starts_nothing_and_tells_who_runs() {
     server.studio.shut_down().await;
     let reason = "the server ends".to_owned();
     assert_eq!(events.next(1).await, Some((2, SessionEvent::Ended { reason })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_fails_leaves_the_old_backend_and_says_why() {
+    let server = Server::open().await;
+    let (status, reply) = server.post("/v1/backends/text/reload").await;
+    assert_eq!(status, 409, "{reply}");
+    let detail = reply["detail"].as_str().unwrap();
+    assert!(detail.contains("libtext.so") && detail.contains("serves on"), "{detail}");
+    assert_eq!(server.post("/v1/backends/nobody/reload").await.0, 404);
 }

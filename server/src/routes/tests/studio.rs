@@ -69,6 +69,14 @@ impl Studio for MemoryStudio {
         self.backends()
     }
 
+    async fn reload(&self, backend: &str) -> Result<BackendReport, StudioError> {
+        match self.backends().into_iter().find(|report| report.name == backend) {
+            Some(report) if report.state == BackendState::Ready => Ok(report),
+            Some(report) => Err(StudioError::Conflict(report.detail)),
+            None => Err(StudioError::Unknown(format!("there is no backend \"{backend}\""))),
+        }
+    }
+
     fn current_avatar(&self) -> Option<AvatarId> {
         self.state.lock().unwrap().current.clone()
     }

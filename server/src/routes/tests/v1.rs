@@ -225,3 +225,11 @@ async fn an_ending_server_is_not_ready() {
     let reply = server.get("/ready").await;
     assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (503, &json!("draining")));
 }
+
+#[tokio::test]
+async fn a_backend_is_reloaded_or_says_why_not() {
+    let server = Server::new();
+    assert_eq!(server.post("/v1/backends/demo/reload").await.json()["state"], "ready");
+    assert_problem(&server.post("/v1/backends/onnx/reload").await, 409, "model.onnx is missing");
+    assert_problem(&server.post("/v1/backends/x/reload").await, 404, "no backend \"x\"");
+}

@@ -17,7 +17,7 @@ use lipcast_engine::avatar::AvatarId;
 use serde_json::{Value, json};
 
 use super::Dialect;
-use crate::app::{App, StudioError};
+use crate::app::{App, BackendReport, StudioError};
 use crate::files::PathError;
 
 /// Routes that answer at once.
@@ -36,16 +36,22 @@ pub(crate) fn quick() -> Router<App> {
         .route("/v1/sessions/{id}/token", post(sessions::token))
 }
 
-/// Routes that take a file; they last for as long as it comes.
+/// Routes that take a file or load a model; they last for as long as that takes.
 pub(crate) fn uploads() -> Router<App> {
     Router::new()
         .route("/v1/avatars/{id}/source", post(avatars::source))
+        .route("/v1/backends/{id}/reload", post(reload))
         .route("/v1/speech", get(speech::list).post(speech::upload))
 }
 
 /// `GET /v1/backends`: in order of preference.
 async fn backends(State(app): State<App>) -> Json<Value> {
     Json(json!({ "backends": app.studio.backends() }))
+}
+
+/// `POST /v1/backends/{id}/reload`: a new one takes its place; answers when it serves.
+async fn reload(State(app): State<App>, Name(id): Name) -> Result<Json<BackendReport>, Problem> {
+    Ok(Json(app.studio.reload(&id).await?))
 }
 
 /// Why a request of this dialect is refused.
