@@ -159,6 +159,10 @@ pub trait Instance: Send + Sync {
     fn lost(&self) -> Option<String> {
         None
     }
+    /// Whether a batch is out past the time that its first frame leaves.
+    fn is_late(&self) -> bool {
+        false
+    }
     /// Streams the avatar's blob to `sink`.
     ///
     /// # Errors

@@ -1,23 +1,20 @@
-//! An instance in this process: control calls from any thread, everything else on the instance's own.
+//! One backend in this process, for whoever wants a single instance and no registry: the last resort of a server,
+//! tools, tests.
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
-use lipcast_plugins_api::author::{Error, IdleBy, LogLevel, RestPolicy};
-use lipcast_plugins_api::loader::{self, HostServices, LoadError, Plugin, Progress};
+use crossbeam_channel::Sender;
+use lipcast_plugins_api::loader::{LoadError, Plugin};
 use serde_json::Value;
 
-use super::worker::{self, Call, Shared};
-use super::{
-    AvatarInfo, AvatarSource, BackendError, FrameMask, FrameReply, FrameRequest, Idle, Instance,
-    LoadedAvatar, Rest, SessionParams, SessionPort,
-};
+use super::keeper::{Changes, Keeper};
+use super::program::{BackendSpec, Candidate, CrashList, Program};
+use super::supervisor::{Policy, State};
+use super::{AvatarSource, BackendError, FrameReply, Instance, LoadedAvatar, SessionParams, SessionPort};
 use crate::avatar::Job;
-use crate::time::FrameRate;
 
 /// Why an instance could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -26,17 +23,15 @@ pub enum OpenError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// `create` failed; the backend's own words.
-    #[error("create: {0}")]
-    Create(#[from] Error),
+    #[error("{0}")]
+    Create(String),
 }
 
-/// A backend instance that lives in this process.
+/// A backend instance in this process. When it goes, the backend does.
 pub struct LocalInstance {
-    name: String,
-    instance: loader::Instance,
-    calls: Sender<Call>,
-    shared: Arc<Shared>,
-    next_session: AtomicU64,
+    incarnation: Arc<dyn Instance>,
+    // Ends the backend's thread when it is dropped.
+    _keeper: Keeper,
 }
 
 impl LocalInstance {
@@ -53,57 +48,71 @@ impl LocalInstance {
     /// # Errors
     /// When the backend refuses its settings.
     pub fn create(name: &str, plugin: &Plugin, config: &Value) -> Result<Arc<Self>, OpenError> {
-        let services = Arc::new(TracingHost { backend: name.to_owned() });
-        let job = Job::new();
-        let instance = plugin.create(services, config, &JobProgress { job: &job, backend: name })?;
-        let shared = Arc::new(Shared::default());
-        let calls = worker::spawn(name, instance.clone(), shared.clone())?;
-        Ok(Arc::new(Self { name: name.to_owned(), instance, calls, shared, next_session: AtomicU64::new(0) }))
+        let candidate = Candidate { program: Program::Linked(plugin.clone()), expected_id: None };
+        Self::start(BackendSpec {
+            name: name.to_owned(),
+            find: Arc::new(move || Ok(candidate.clone())),
+            config: config.clone(),
+            init_timeout: Duration::from_secs(120),
+            policy: Policy::default(),
+            required: false,
+        })
     }
 
-    fn call_failed(&self, call: &'static str) -> impl Fn(Error) -> BackendError {
-        let backend = self.name.clone();
-        move |error| BackendError::Call {
-            backend: backend.clone(),
-            call,
-            code: error.code,
-            message: error.to_string(),
+    /// Starts one backend, wherever it runs, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is refused, or does not come up at the first attempt.
+    pub fn start(spec: BackendSpec) -> Result<Arc<Self>, OpenError> {
+        let changes = Changes::default();
+        let keeper = Keeper::start(spec, CrashList::default(), changes.clone())
+            .map_err(|error| OpenError::Create(format!("no thread for it: {error}")))?;
+        loop {
+            let known = changes.count();
+            let status = keeper.status();
+            if let Some(incarnation) = status.incarnation {
+                return Ok(Arc::new(Self { incarnation, _keeper: keeper }));
+            }
+            match status.state {
+                State::Starting | State::Ready | State::Late | State::Dead => {}
+                _ => return Err(OpenError::Create(status.reason)),
+            }
+            changes.wait(known, Duration::from_secs(1));
         }
     }
 }
 
 impl Instance for LocalInstance {
     fn name(&self) -> &str {
-        &self.name
+        self.incarnation.name()
     }
 
     fn summary(&self) -> String {
-        let plugin = self.instance.plugin();
-        let descriptor = plugin.descriptor();
-        let (major, minor) = plugin.api_version();
-        let (id, version, origin) = (&descriptor.id, &descriptor.version, plugin.origin());
-        format!("{id} {version}, contract {major}.{minor}, {origin}")
+        self.incarnation.summary()
     }
 
     fn blob_key(&self) -> (&str, u32) {
-        let descriptor = self.instance.plugin().descriptor();
-        (&descriptor.id, descriptor.capabilities.blob_version)
+        self.incarnation.blob_key()
     }
 
     fn lookahead_samples(&self) -> u64 {
-        u64::from(self.instance.plugin().descriptor().capabilities.lookahead_ms) * 16
+        self.incarnation.lookahead_samples()
     }
 
     fn lookbehind_samples(&self) -> u64 {
-        u64::from(self.instance.plugin().descriptor().capabilities.lookbehind_ms) * 16
+        self.incarnation.lookbehind_samples()
     }
 
     fn batch_p99(&self) -> Duration {
-        self.shared.batch_p99()
+        self.incarnation.batch_p99()
     }
 
     fn lost(&self) -> Option<String> {
-        self.shared.lost().map(str::to_owned)
+        self.incarnation.lost()
+    }
+
+    fn is_late(&self) -> bool {
+        self.incarnation.is_late()
     }
 
     fn prepare_avatar(
@@ -112,34 +121,11 @@ impl Instance for LocalInstance {
         sink: &mut (dyn Write + Send),
         job: &Job,
     ) -> Result<(), BackendError> {
-        let progress = JobProgress { job, backend: &self.name };
-        job.set_backend(0);
-        let mut sink: &mut (dyn Write + Send) = sink;
-        let prepared = self.instance.prepare_avatar(source, &Value::Null, &mut sink, &progress);
-        if job.is_cancelled() {
-            return Err(BackendError::Cancelled);
-        }
-        prepared.map_err(self.call_failed("prepare_avatar"))
+        self.incarnation.prepare_avatar(source, sink, job)
     }
 
     fn load_avatar(&self, blob: &[u8]) -> Result<Arc<dyn LoadedAvatar>, BackendError> {
-        let avatar = self.instance.load_avatar(blob).map_err(self.call_failed("load_avatar"))?;
-        let found = *avatar.info();
-        let fps = FrameRate::new(found.fps.0, found.fps.1).ok_or_else(|| BackendError::Contract {
-            backend: self.name.clone(),
-            call: "avatar_info",
-            message: format!("a frame rate of {}/{}", found.fps.0, found.fps.1),
-        })?;
-        let info = AvatarInfo {
-            canvas_width: found.canvas.0,
-            canvas_height: found.canvas.1,
-            fps,
-            frame_count: found.frame_count,
-            max_rect: (found.max_rect.width, found.max_rect.height),
-            idle: if found.idle == IdleBy::Host { Idle::Host } else { Idle::Backend },
-            rest: if found.rest_policy == RestPolicy::Ask { Rest::Backend } else { Rest::HostBlend },
-        };
-        Ok(Arc::new(LocalAvatar { avatar, info }))
+        self.incarnation.load_avatar(blob)
     }
 
     fn open_session(
@@ -148,104 +134,6 @@ impl Instance for LocalInstance {
         params: SessionParams,
         replies: Sender<FrameReply>,
     ) -> Result<Box<dyn SessionPort>, BackendError> {
-        let gone = || BackendError::NotReady {
-            backend: self.name.clone(),
-            reason: self.shared.lost().unwrap_or("its thread has ended").to_owned(),
-        };
-        if self.shared.lost().is_some() {
-            return Err(gone());
-        }
-        let avatar = avatar.as_any().downcast_ref::<LocalAvatar>().ok_or_else(|| BackendError::Contract {
-            backend: self.name.clone(),
-            call: "open_session",
-            message: "the avatar was loaded by another instance".into(),
-        })?;
-        let session = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let (done, opened) = bounded(1);
-        let call = Call::Open { session, avatar: avatar.avatar.clone(), params, replies, done };
-        self.calls.send(call).map_err(|_| gone())?;
-        opened.recv().map_err(|_| gone())?.map_err(self.call_failed("open_session"))?;
-        Ok(Box::new(LocalPort { session, calls: self.calls.clone() }))
-    }
-}
-
-struct LocalAvatar {
-    avatar: loader::Avatar,
-    info: AvatarInfo,
-}
-
-impl LoadedAvatar for LocalAvatar {
-    fn info(&self) -> AvatarInfo {
-        self.info
-    }
-
-    fn mask(&self, index: u32) -> Option<FrameMask<'_>> {
-        self.avatar.frame_mask(index).ok()
-    }
-
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-}
-
-/// The thread alone holds the sender of replies: when it ends, whatever the reason, the session's channel hangs up.
-/// So a call that finds the thread gone has nothing to say.
-struct LocalPort {
-    session: u64,
-    calls: Sender<Call>,
-}
-
-impl SessionPort for LocalPort {
-    fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, end: bool) {
-        let _ = self.calls.send(Call::Push { session: self.session, first_sample, pcm, end });
-    }
-
-    fn request(&mut self, request: FrameRequest) {
-        let _ = self.calls.send(Call::Request { session: self.session, request });
-    }
-
-    fn reset(&mut self, epoch: u32) {
-        let _ = self.calls.send(Call::Reset { session: self.session, epoch });
-    }
-}
-
-impl Drop for LocalPort {
-    fn drop(&mut self) {
-        let _ = self.calls.send(Call::Close { session: self.session });
-    }
-}
-
-/// Progress of a long call, for whoever watches the job.
-struct JobProgress<'a> {
-    job: &'a Job,
-    backend: &'a str,
-}
-
-impl Progress for JobProgress<'_> {
-    fn is_cancelled(&self) -> bool {
-        self.job.is_cancelled()
-    }
-
-    fn progress(&self, permille: u32, stage: &str) {
-        self.job.set_backend(permille);
-        tracing::debug!(backend = self.backend, permille, stage, "progress");
-    }
-}
-
-/// Log lines of a backend, in ours.
-struct TracingHost {
-    backend: String,
-}
-
-impl HostServices for TracingHost {
-    fn log(&self, level: LogLevel, target: &str, message: &str, fields_json: &str) {
-        let backend = self.backend.as_str();
-        match level {
-            LogLevel::Error => tracing::error!(backend, target, fields = fields_json, "{message}"),
-            LogLevel::Warn => tracing::warn!(backend, target, fields = fields_json, "{message}"),
-            LogLevel::Info => tracing::info!(backend, target, fields = fields_json, "{message}"),
-            LogLevel::Debug => tracing::debug!(backend, target, fields = fields_json, "{message}"),
-            LogLevel::Trace => tracing::trace!(backend, target, fields = fields_json, "{message}"),
-        }
+        self.incarnation.open_session(avatar, params, replies)
     }
 }

@@ -13,23 +13,31 @@ pub use instance::{
 mod patch;
 pub use patch::{Alpha, Code, FrameMask, FrameReply, FrameRequest, Outcome, Patch, PixelFormat, Rect};
 
+pub mod supervisor;
+
+mod program;
+/// What is executed for a backend in a process of its own.
+pub use lipcast_wire::spawn::ChildCommand;
+pub use program::{BackendSpec, Candidate, Finder, Program};
+
+mod mailbox;
+
+mod host_services;
+
+mod link;
+
+mod incarnation;
+
+mod keeper;
+
 mod local;
 pub use local::{LocalInstance, OpenError};
-
-mod seat;
-
-mod worker;
 
 mod load;
 pub use load::{LoadError, load_avatar, load_existing};
 
-mod batcher;
-pub use batcher::{Batcher, Ticket};
-
-pub mod supervisor;
-
 mod registry;
-pub use registry::{BackendReport, BackendSpec, BackendState, Backends, Opener, ReportedState};
+pub use registry::{BackendReport, Backends, ReportedState};
 
 mod reload;
 pub use reload::ReloadError;

@@ -1,68 +1,31 @@
-//! All configured backends: opened side by side, each with its own deadline; the first that is ready serves.
+//! All configured backends, each with its keeper: brought up side by side, and again when they are lost.
 //!
 //! A backend that cannot be opened never stops the others. One that becomes ready late takes new sessions. Behind
 //! all of them stands the last resort, which is linked into the program.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Instance;
-
-/// Opens one backend; may take minutes, and may be tried again after a failure.
-pub type Opener = Arc<dyn Fn() -> Result<Arc<dyn Instance>, String> + Send + Sync>;
-
-/// One configured backend.
-#[derive(Clone)]
-pub struct BackendSpec {
-    /// Its name in the configuration.
-    pub name: String,
-    /// How it is opened.
-    pub open: Opener,
-    /// Longest time to wait for it; a backend that comes later still joins.
-    pub init_timeout: Duration,
-    /// The server must not run without it.
-    pub required: bool,
-}
-
-/// Where a backend is.
-#[derive(Clone)]
-pub enum BackendState {
-    /// Being loaded since then.
-    Opening {
-        /// When loading began.
-        since: Instant,
-    },
-    /// Serves, unless it was lost since: [`Instance::lost`] tells.
-    Ready(Arc<dyn Instance>),
-    /// Refused or broken; the reason in one line.
-    Failed {
-        /// For the operator.
-        reason: String,
-    },
-}
-
-impl BackendState {
-    /// Why it does not serve and will not by itself: it failed, or it served and was lost.
-    fn failure(&self) -> Option<String> {
-        match self {
-            Self::Opening { .. } => None,
-            Self::Ready(instance) => instance.lost(),
-            Self::Failed { reason } => Some(reason.clone()),
-        }
-    }
-}
+use super::keeper::{Changes, Keeper, Status};
+use super::program::{BackendSpec, CrashList};
+use super::supervisor::State;
 
 /// Where a backend is, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportedState {
-    /// Being loaded.
+    /// Being loaded, for the first time.
     Opening,
     /// Still being loaded, after its deadline; it joins when it is ready.
     Late,
     /// Serves.
     Ready,
-    /// Refused or broken.
+    /// It was lost, and is on its way back by itself.
+    Restarting,
+    /// It died too often; it is tried again after a while, or when somebody asks.
+    Quarantined,
+    /// Refused; it is tried again when its file changes, or when somebody asks.
     Failed,
 }
 
@@ -79,25 +42,24 @@ pub struct BackendReport {
     pub detail: String,
     /// The server must not run without it.
     pub required: bool,
+    /// How often it was started again since the server began.
+    pub restarts: u64,
+    /// Its process, if it has one.
+    pub process: Option<u32>,
 }
 
-pub(super) struct Slot {
-    pub(super) spec: BackendSpec,
-    state: BackendState,
-    /// Another one is being opened to take its place.
-    pub(super) reloading: bool,
+pub(super) enum Slot {
+    /// Brought up and kept up.
+    Kept { spec: Box<BackendSpec>, keeper: Keeper },
+    /// An instance that somebody else opened.
+    Given(Arc<dyn Instance>),
 }
 
 impl Slot {
-    pub(super) fn is_opening(&self) -> bool {
-        matches!(self.state, BackendState::Opening { .. })
-    }
-
-    /// `instance` serves from now on; who served before.
-    pub(super) fn replace(&mut self, instance: Arc<dyn Instance>) -> Option<Arc<dyn Instance>> {
-        match std::mem::replace(&mut self.state, BackendState::Ready(instance)) {
-            BackendState::Ready(former) => Some(former),
-            _ => None,
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Kept { spec, .. } => &spec.name,
+            Self::Given(instance) => instance.name(),
         }
     }
 }
@@ -105,81 +67,63 @@ impl Slot {
 /// All backends of a server.
 pub struct Backends {
     slots: Mutex<Vec<Slot>>,
-    changed: Condvar,
+    /// Names of those that are being replaced.
+    pub(super) reloading: Mutex<HashSet<String>>,
+    pub(super) changes: Changes,
     last_resort: Arc<dyn Instance>,
 }
 
 impl Backends {
     /// Begins to open all of them, in parallel; returns at once. The order is the order of preference.
+    ///
+    /// # Panics
+    /// When the system has no thread left.
     pub fn open(specs: Vec<BackendSpec>, last_resort: Arc<dyn Instance>) -> Arc<Self> {
-        let since = Instant::now();
-        let slots = specs
-            .iter()
-            .cloned()
-            .map(|spec| Slot { spec, state: BackendState::Opening { since }, reloading: false })
-            .collect();
-        let backends = Arc::new(Self { slots: Mutex::new(slots), changed: Condvar::new(), last_resort });
-        for (index, spec) in specs.into_iter().enumerate() {
-            backends.spawn_open(index, spec);
-        }
-        backends
+        let (changes, crashes) = (Changes::default(), CrashList::default());
+        let start = |spec: BackendSpec| {
+            let keeper = Keeper::start(spec.clone(), crashes.clone(), changes.clone());
+            Slot::Kept { spec: Box::new(spec), keeper: keeper.expect("the system can start a thread") }
+        };
+        let slots = Mutex::new(specs.into_iter().map(start).collect());
+        Arc::new(Self { slots, reloading: Mutex::default(), changes, last_resort })
     }
 
-    /// Tries those again that failed or were lost; returns at once.
-    pub fn retry_failed(self: &Arc<Self>) {
-        let mut again = Vec::new();
-        for (index, slot) in self.lock().iter_mut().enumerate() {
-            if slot.state.failure().is_some() {
-                let since = Instant::now();
-                let former = std::mem::replace(&mut slot.state, BackendState::Opening { since });
-                again.push((index, slot.spec.clone(), former));
+    /// Instances that are open already, in order of preference. Nobody starts them again.
+    pub fn given(instances: Vec<Arc<dyn Instance>>, last_resort: Arc<dyn Instance>) -> Arc<Self> {
+        let slots = Mutex::new(instances.into_iter().map(Slot::Given).collect());
+        let changes = Changes::default();
+        Arc::new(Self { slots, reloading: Mutex::default(), changes, last_resort })
+    }
+
+    /// Tries those again now that do not serve, whatever happened; returns at once.
+    pub fn retry_failed(&self) {
+        for slot in self.lock().iter() {
+            if let Slot::Kept { keeper, .. } = slot {
+                keeper.retry();
             }
-        }
-        // A lost instance may take long to end: not while the registry is locked.
-        for (index, spec, former) in again {
-            drop(former);
-            self.spawn_open(index, spec);
         }
     }
 
     /// Waits until each backend is ready, has failed, or is past its own deadline.
     pub fn wait_settled(&self) {
-        let mut slots = self.lock();
         loop {
-            let now = Instant::now();
-            let patience = slots.iter().filter_map(|slot| match slot.state {
-                BackendState::Opening { since } => {
-                    Some((since + slot.spec.init_timeout).saturating_duration_since(now))
-                }
-                _ => None,
-            });
-            let Some(longest) = patience.max().filter(|left| !left.is_zero()) else { return };
-            let waited = self.changed.wait_timeout(slots, longest);
-            slots = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            let known = self.changes.count();
+            let waits = |slot: &Slot| {
+                let Slot::Kept { spec, keeper } = slot else { return None };
+                let status = keeper.status();
+                let left = spec.init_timeout.saturating_sub(status.since.elapsed());
+                (matches!(status.state, State::Starting | State::Dead) && !left.is_zero()).then_some(left)
+            };
+            let Some(longest) = self.lock().iter().filter_map(waits).max() else { return };
+            self.changes.wait(known, longest);
         }
     }
 
     /// Every backend in order of preference.
     pub fn report(&self) -> Vec<BackendReport> {
-        let describe = |slot: &Slot| {
-            let (state, detail) = match &slot.state {
-                BackendState::Opening { since } if since.elapsed() > slot.spec.init_timeout => (
-                    ReportedState::Late,
-                    format!("still loading after {:.0} s", since.elapsed().as_secs_f64()),
-                ),
-                BackendState::Opening { since } => {
-                    (ReportedState::Opening, format!("since {:.1} s", since.elapsed().as_secs_f64()))
-                }
-                state => match (state.failure(), state) {
-                    (None, BackendState::Ready(instance)) => (ReportedState::Ready, instance.summary()),
-                    (reason, _) => (ReportedState::Failed, reason.unwrap_or_default()),
-                },
-            };
-            let id = match &slot.state {
-                BackendState::Ready(instance) => Some(instance.blob_key().0.to_owned()),
-                _ => None,
-            };
-            BackendReport { name: slot.spec.name.clone(), state, id, detail, required: slot.spec.required }
+        let describe = |slot: &Slot| match slot {
+            Slot::Kept { spec, keeper } => kept(spec, &keeper.status()),
+            Slot::Given(instance) => given(&**instance),
         };
         self.lock().iter().map(describe).collect()
     }
@@ -189,40 +133,77 @@ impl Backends {
         let mut ready: Vec<Arc<dyn Instance>> = self
             .lock()
             .iter()
-            .filter_map(|slot| match &slot.state {
-                BackendState::Ready(instance) if instance.lost().is_none() => Some(instance.clone()),
-                _ => None,
+            .filter_map(|slot| match slot {
+                Slot::Kept { keeper, .. } => {
+                    let status = keeper.status();
+                    let welcomes = matches!(status.state, State::Ready | State::Late);
+                    status.incarnation.filter(|_| welcomes).map(|there| there as Arc<dyn Instance>)
+                }
+                Slot::Given(instance) => Some(instance.clone()),
             })
+            .filter(|instance| instance.lost().is_none())
             .collect();
         ready.push(self.last_resort.clone());
         ready
     }
 
-    fn spawn_open(self: &Arc<Self>, index: usize, spec: BackendSpec) {
-        let backends = Arc::downgrade(self);
-        let open = move || {
-            let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (spec.open)()))
-                .unwrap_or_else(|_| Err("panicked while it was opened".to_owned()));
-            match &opened {
-                Ok(instance) => tracing::info!(backend = spec.name, detail = instance.summary(), "ready"),
-                Err(reason) => tracing::warn!(backend = spec.name, reason, "refused"),
-            }
-            if let Some(backends) = backends.upgrade() {
-                let state = match opened {
-                    Ok(instance) => BackendState::Ready(instance),
-                    Err(reason) => BackendState::Failed { reason },
-                };
-                backends.lock()[index].state = state;
-                backends.changed.notify_all();
-            }
-        };
-        thread::Builder::new()
-            .name("open backend".into())
-            .spawn(open)
-            .expect("the system can start a thread");
+    /// The name of every configured backend, in order of preference.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().iter().map(|slot| slot.name().to_owned()).collect()
+    }
+
+    /// Waits until something changed after `known`, a count of [`changes`](Self::changes), at most for `patience`.
+    pub fn wait_changed(&self, known: u64, patience: Duration) {
+        self.changes.wait(known, patience);
+    }
+
+    /// Counts changes of any backend's state.
+    pub fn changes(&self) -> u64 {
+        self.changes.count()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.slots.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kept(spec: &BackendSpec, status: &Status) -> BackendReport {
+    let (state, detail) = state_of(status, spec.init_timeout);
+    BackendReport {
+        name: spec.name.clone(),
+        state,
+        id: status.incarnation.as_ref().map(|there| there.blob_key().0.to_owned()),
+        detail,
+        required: spec.required,
+        restarts: status.incarnations.saturating_sub(1),
+        process: status.process,
+    }
+}
+
+fn given(instance: &dyn Instance) -> BackendReport {
+    let (state, detail) = match instance.lost() {
+        None => (ReportedState::Ready, instance.summary()),
+        Some(reason) => (ReportedState::Failed, reason),
+    };
+    let (name, id) = (instance.name().to_owned(), Some(instance.blob_key().0.to_owned()));
+    BackendReport { name, state, id, detail, required: false, restarts: 0, process: None }
+}
+
+fn state_of(status: &Status, init_timeout: Duration) -> (ReportedState, String) {
+    let seconds = status.since.elapsed().as_secs_f64();
+    let summary = || status.incarnation.as_ref().map(|there| there.summary()).unwrap_or_default();
+    let reason = || status.reason.clone();
+    let first = status.incarnations <= 1;
+    match status.state {
+        State::Starting if first && status.since.elapsed() > init_timeout => {
+            (ReportedState::Late, format!("still loading after {seconds:.0} s"))
+        }
+        State::Starting if first => (ReportedState::Opening, format!("since {seconds:.1} s")),
+        State::Starting => (ReportedState::Restarting, format!("since {seconds:.1} s")),
+        State::Ready | State::Late => (ReportedState::Ready, summary()),
+        State::Draining => (ReportedState::Restarting, format!("draining: {}", status.reason)),
+        State::Dead | State::BackingOff => (ReportedState::Restarting, reason()),
+        State::Quarantined => (ReportedState::Quarantined, reason()),
+        State::Refused | State::Idle => (ReportedState::Failed, reason()),
     }
 }

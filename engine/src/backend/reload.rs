@@ -1,14 +1,16 @@
 //! A backend replaced at run time: the new one is opened beside the old one and takes its place when it is ready.
 //!
 //! Sessions notice by themselves: whoever draws for them is no longer among those who are ready, so they move to who
-//! is, without a held frame. The old one ends when nobody holds it any more.
+//! is, without a held frame. The old one ends when
+//! they have left it.
 
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
-
-use super::{BackendSpec, Backends, Instance};
+use super::keeper::Keeper;
+use super::program::{BackendSpec, CrashList};
+use super::registry::{Backends, Slot};
+use super::supervisor::State;
 
 /// Why a backend was not replaced; the one before serves on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,55 +32,68 @@ pub enum ReloadError {
 }
 
 impl Backends {
-    /// How a backend was opened last.
+    /// How a backend was opened last; `None` for a name that is not there, or an instance that somebody else opened.
     pub fn spec(&self, name: &str) -> Option<BackendSpec> {
-        self.lock().iter().find(|slot| slot.spec.name == name).map(|slot| slot.spec.clone())
+        self.lock().iter().find_map(|slot| match slot {
+            Slot::Kept { spec, .. } if spec.name == name => Some((**spec).clone()),
+            _ => None,
+        })
     }
 
-    /// Opens `spec` and puts it in the place of the backend of the same name; returns that one, which may serve
-    /// sessions yet. Blocks for as long as opening takes, `init_timeout` at most.
+    /// Starts `spec` and puts it in the place of the backend of the same name, which is drained: it serves its
+    /// sessions until they have moved, and ends. Blocks for as long as starting takes, `init_timeout` at most.
     ///
     /// # Errors
-    /// When there is no such backend, it is being opened, or the new one does not come up; then nothing has changed.
-    pub fn reload(&self, spec: BackendSpec) -> Result<Option<Arc<dyn Instance>>, ReloadError> {
+    /// When there is no such backend, it is being replaced, or the new one does not come up; then nothing has changed.
+    pub fn reload(&self, spec: BackendSpec) -> Result<(), ReloadError> {
         let name = spec.name.clone();
-        {
-            let mut slots = self.lock();
-            let slot = slots.iter_mut().find(|slot| slot.spec.name == name);
-            let slot = slot.ok_or_else(|| ReloadError::Unknown(name.clone()))?;
-            if slot.is_opening() || std::mem::replace(&mut slot.reloading, true) {
-                return Err(ReloadError::Opening(name));
-            }
+        if self.lock().iter().all(|slot| slot.name() != name) {
+            return Err(ReloadError::Unknown(name));
         }
-        let opened = open(&spec);
+        if !lock(&self.reloading).insert(name.clone()) {
+            return Err(ReloadError::Opening(name));
+        }
+        let opened = self.bring_up(&spec);
+        lock(&self.reloading).remove(&name);
+        let keeper = opened.map_err(|reason| ReloadError::Refused { name: name.clone(), reason })?;
+        tracing::info!(backend = name, "replaced");
         let mut slots = self.lock();
         // Slots are never taken away.
-        let slot = slots.iter_mut().find(|slot| slot.spec.name == name);
+        let slot = slots.iter_mut().find(|slot| slot.name() == name);
         let slot = slot.ok_or_else(|| ReloadError::Unknown(name.clone()))?;
-        slot.reloading = false;
-        let instance = opened.map_err(|reason| ReloadError::Refused { name, reason })?;
-        tracing::info!(backend = spec.name, detail = instance.summary(), "replaced");
-        slot.spec = spec;
-        Ok(slot.replace(instance))
+        let former = std::mem::replace(slot, Slot::Kept { spec: Box::new(spec), keeper });
+        drop(slots);
+        // Its keeper drains it.
+        drop(former);
+        Ok(())
+    }
+
+    /// A keeper whose backend is ready.
+    fn bring_up(&self, spec: &BackendSpec) -> Result<Keeper, String> {
+        let started = Instant::now();
+        // Somebody wants it now, whatever happened before.
+        let keeper = Keeper::start(spec.clone(), CrashList::default(), self.changes.clone())
+            .map_err(|error| format!("no thread for it: {error}"))?;
+        loop {
+            let known = self.changes.count();
+            let status = keeper.status();
+            if status.incarnation.is_some() {
+                return Ok(keeper);
+            }
+            match status.state {
+                State::Starting | State::Ready | State::Late | State::Dead => {}
+                _ => return Err(status.reason),
+            }
+            let left = spec.init_timeout.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(format!("it was not ready within {:.0} s", spec.init_timeout.as_secs_f64()));
+            }
+            self.changes.wait(known, left);
+        }
     }
 }
 
-/// Opens on a thread of its own, so that one that hangs can be given up.
-fn open(spec: &BackendSpec) -> Result<Arc<dyn Instance>, String> {
-    let (done, opened) = bounded(1);
-    let opener = spec.open.clone();
-    let run = move || {
-        let instance = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| opener()))
-            .unwrap_or_else(|_| Err("it panicked while it was opened".to_owned()));
-        // Nobody waits any more: the instance ends here.
-        let _ = done.send(instance);
-    };
-    let spawned = thread::Builder::new().name("reload backend".to_owned()).spawn(run);
-    spawned.map_err(|error| format!("no thread for it: {error}"))?;
-    opened.recv_timeout(spec.init_timeout).unwrap_or_else(|error| match error {
-        RecvTimeoutError::Timeout => {
-            Err(format!("it was not ready within {:.0} s", spec.init_timeout.as_secs_f64()))
-        }
-        RecvTimeoutError::Disconnected => Err("its thread ended".to_owned()),
-    })
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing here panics while it holds a lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ mod blocking;
 pub use blocking::Blocking;
 
 mod calls;
-pub use calls::{CallError, Calls};
+pub use calls::{CallError, Calls, Greeting};
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, mpsc};
@@ -89,11 +89,10 @@ impl Host {
             |reason: String| StartError::Spawn { program: command.program.display().to_string(), reason };
         let Ends { mut child, control, ring, output } =
             Child::start(command).map_err(|error| failed(error.to_string()))?;
-        let (greeting, greeted) = mpsc::sync_channel(1);
-        let calls =
-            Calls::new(control, events.clone(), greeting).map_err(|error| failed(error.to_string()))?;
+        let (calls, greeting) =
+            Calls::open(control, events.clone()).map_err(|error| failed(error.to_string()))?;
         print_lines(output, events).map_err(|error| failed(error.to_string()))?;
-        let hello = match greeted.recv_timeout(patience) {
+        let hello = match greeting.wait(Some(patience)) {
             Ok(Ok(hello)) => hello,
             Ok(Err(refusal)) => return Err(StartError::Refused(refusal)),
             Err(mpsc::RecvTimeoutError::Timeout) => return Err(StartError::Silent(patience)),
@@ -118,7 +117,10 @@ impl Host {
 }
 
 /// Reads what a child prints, on a thread of its own, to its end.
-fn print_lines(output: std::fs::File, events: Arc<dyn Events>) -> std::io::Result<()> {
+///
+/// # Errors
+/// When there is no thread left.
+pub fn print_lines(output: std::fs::File, events: Arc<dyn Events>) -> std::io::Result<()> {
     let read = move || {
         let (mut lines, mut limiter) = (BufReader::new(output), Limiter::default());
         let mut line = Vec::new();

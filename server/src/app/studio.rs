@@ -213,6 +213,11 @@ pub struct BackendReport {
     pub detail: String,
     /// Whether the server insists on it.
     pub required: bool,
+    /// How often it was started again since the server began.
+    pub restarts: u64,
+    /// Its process, if it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
 }
 
 /// Whether a backend can serve.
@@ -225,6 +230,10 @@ pub enum BackendState {
     Late,
     /// It serves.
     Ready,
+    /// It was lost, and is on its way back by itself.
+    Restarting,
+    /// It died too often; it is tried again after a while, or when somebody asks.
+    Quarantined,
     /// It cannot; `detail` says why.
     Failed,
 }

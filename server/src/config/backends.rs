@@ -1,6 +1,6 @@
 //! `[engine]` and `[backend.NAME]`: which backends serve, in which order, and how each is opened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lipcast_engine::session::Standby;
@@ -10,7 +10,7 @@ use toml_edit::{Item, TableLike, Value};
 use super::Bases;
 use super::reader::Section;
 use super::report::{Complaint, closest};
-use super::values::{boolean, duration, list, one_of, text, wrong_type};
+use super::values::{boolean, duration, list, one_of, size, text, wrong_type};
 
 /// Which backends serve, in which order.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct EngineConfig {
     pub standby: Standby,
     /// How long a preferred backend has to be ready and not late before a session goes back to it.
     pub return_after: Duration,
+    /// The program that opens a library in a process of its own.
+    pub host: PathBuf,
 }
 
 /// How one backend is opened.
@@ -38,6 +40,12 @@ pub struct BackendConfig {
     pub required: bool,
     /// How long it may take to come up before nobody waits for it any more; it still joins when it is ready.
     pub init_timeout: Duration,
+    /// A call that is out for less than this never costs the backend's process its life.
+    pub hard_deadline: Duration,
+    /// Resident bytes at which the process is replaced; 0: no limit.
+    pub memory_limit: u64,
+    /// Whether a crash of the process leaves a core file.
+    pub core_dumps: bool,
     /// Handed to the backend as it is.
     pub config: Json,
 }
@@ -58,9 +66,11 @@ pub enum BackendSource {
     Folder(String),
 }
 
-/// Where a backend runs. A process of its own is refused while reading: it is not built yet.
+/// Where a library runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
+    /// In a process of its own.
+    Process,
     /// Inside the server.
     InProcess,
 }
@@ -81,6 +91,8 @@ impl EngineConfig {
         let standby = section.read("standby", Standby::Warm, one_of(STANDBY));
         let seconds = Duration::from_secs;
         let return_after = section.read("return_after", seconds(10), duration(seconds(1)..=seconds(3_600)));
+        let host = section.read("host", PathBuf::from("backend-host"), |item| text(item).map(PathBuf::from));
+        let host = find_host(&host, bases);
 
         let tables = root.section("backend");
         let mut names = tables.names();
@@ -110,18 +122,24 @@ impl EngineConfig {
             }
         }
         section.finish();
-        Self { backends, plugin_dirs, standby, return_after }
+        Self { backends, plugin_dirs, standby, return_after, host }
     }
 }
+
+const ISOLATIONS: &[(&str, Isolation)] =
+    &[("process", Isolation::Process), ("in-process", Isolation::InProcess)];
 
 fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendConfig {
     let seconds = Duration::from_secs;
     let backend = BackendConfig {
         name: name.to_owned(),
         source: read_source(&section, name, bases),
-        isolation: section.read("isolation", Isolation::InProcess, isolation),
+        isolation: section.read("isolation", Isolation::Process, one_of(ISOLATIONS)),
         required: section.read("required", false, boolean),
         init_timeout: section.read("init_timeout", seconds(120), duration(seconds(1)..=seconds(3_600))),
+        hard_deadline: section.read("hard_deadline", seconds(2), duration(seconds(1)..=seconds(600))),
+        memory_limit: section.read("memory_limit", 0, size(0..=1 << 46)),
+        core_dumps: section.read("core_dumps", false, boolean),
         config: section.read("config", Json::Object(serde_json::Map::new()), |item| {
             let table = item.as_table_like().ok_or_else(|| wrong_type("a table", item.type_name()))?;
             table_to_json(table)
@@ -129,6 +147,12 @@ fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendC
     };
     section.finish();
     backend
+}
+
+/// A bare name is looked for where it is installed or built; where it is nowhere, starting it tells so.
+fn find_host(host: &Path, bases: &Bases) -> PathBuf {
+    let places = ["", "../lib/lipcast", ".."].map(|place| bases.program.join(place).join(host));
+    places.iter().find(|place| place.is_file()).unwrap_or(&places[0]).clone()
 }
 
 /// `kind`, `library`, `command` and `plugin` together: exactly one of the last three says what is started.
@@ -201,16 +225,6 @@ fn library(item: &Item, bases: &Bases) -> Result<PathBuf, Complaint> {
     }
     let path = bases.config.join(&library);
     Ok(std::path::absolute(&path).unwrap_or(path))
-}
-
-fn isolation(item: &Item) -> Result<Isolation, Complaint> {
-    match text(item)?.as_str() {
-        "in-process" => Ok(Isolation::InProcess),
-        "process" => Err(Complaint::new("a process of its own for a backend is not built yet")
-            .help("write \"in-process\", and load only libraries you trust")),
-        other => Err(Complaint::new(format!("\"{other}\" is not a kind of isolation"))
-            .help("the only one today is \"in-process\"")),
-    }
 }
 
 fn table_to_json(table: &dyn TableLike) -> Result<Json, Complaint> {

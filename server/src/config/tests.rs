@@ -119,9 +119,9 @@ fn each_problem_has_its_place_and_a_suggestion() {
             "",
         ),
         (
-            "[backend.demo]\nisolation = \"process\"",
-            "c.toml:2:13: backend.demo.isolation: a process of its own for a backend is not built yet",
-            "in-process",
+            "[backend.demo]\nisolation = \"proces\"",
+            "c.toml:2:13: backend.demo.isolation: \"proces\"",
+            "process",
         ),
         (
             "[backend.onnx]\nrequired = true",

@@ -1,5 +1,6 @@
 //! The studio over the engine: avatars from the store, backends that are ready, sessions that run.
 
+mod backends;
 mod clips;
 mod gallery;
 mod loading;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
 use super::CancelOnDrop;
-use super::stages::mode_of;
+use super::backends::mode_of;
 use crate::app::{BackendChange, Mode, SessionEvent, SessionEvents, SessionReport, StudioError};
 use crate::live::{LiveStream, LiveUnit, StreamFormat};
 use crate::webrtc::{self, WebrtcSettings};

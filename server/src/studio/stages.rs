@@ -6,21 +6,16 @@ use std::sync::Arc;
 use lipcast_demo::DemoBackend;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, builtin as builtin_clip};
 use lipcast_engine::avatar::{Avatar, AvatarError, AvatarId, Job, builtin};
-use lipcast_engine::backend::{
-    self, BackendSpec, Backends, Instance, LoadedAvatar, LocalInstance, ReloadError, ReportedState,
-};
+use lipcast_engine::backend::{Backends, Instance, LoadedAvatar, LocalInstance, ReloadError};
 use lipcast_engine::session::{Casting, Stage};
 use lipcast_plugins_api::loader::Plugin;
 use serde_json::Value;
 
+use super::backends::{mode_of, report, spec};
 use super::gallery::Gallery;
 use super::loading::{Found, Haste, Loading};
 use crate::app::{AvatarSummary, BackendReport, BackendState, Mode, StudioError};
 use crate::config::{BackendConfig, Config, EngineConfig};
-use crate::plugins::{self, Program};
-
-/// The id that the demo backend's descriptor carries, by which it is told from models.
-const DEMO_ID: &str = "lipcast.demo";
 
 /// What the copy of demo that is linked into the program is called.
 pub const LAST_RESORT: &str = "demo (built in)";
@@ -82,6 +77,8 @@ impl Stages {
             mode: Some(Mode::Demo),
             detail: "linked into the program; serves when nothing else is ready".to_owned(),
             required: false,
+            restarts: 0,
+            process: None,
         });
         reports
     }
@@ -102,7 +99,9 @@ impl Stages {
     /// # Errors
     /// When it is not in use, or the new one does not come up; the one before serves on.
     pub fn reload(&self, config: &EngineConfig, backend: &BackendConfig) -> Result<(), ReloadError> {
-        if let Some(former) = self.backends.reload(spec(config, backend))? {
+        let former = self.backends.ready().into_iter().find(|instance| instance.name() == backend.name);
+        self.backends.reload(spec(config, backend))?;
+        if let Some(former) = former {
             self.loading.forget_instance(&former);
         }
         Ok(())
@@ -295,42 +294,4 @@ fn stage(
         }
         Err(reason) => Err(Refusal { backend: instance.name().to_owned(), reason }),
     }
-}
-
-fn spec(config: &EngineConfig, backend: &BackendConfig) -> BackendSpec {
-    let (name, engine, source, settings) =
-        (backend.name.clone(), config.clone(), backend.source.clone(), backend.config.clone());
-    let open = move || {
-        let found = plugins::find(&engine, &source).map_err(|error| error.to_string())?;
-        let Program::Library(library) = &found.program else {
-            return Err(
-                "a backend of kind \"exec\" needs a process of its own, which is not built yet".to_owned()
-            );
-        };
-        let instance = LocalInstance::open(&name, library, &settings).map_err(|error| error.to_string())?;
-        found.check_id(instance.blob_key().0).map_err(|error| error.to_string())?;
-        Ok(instance as Arc<dyn Instance>)
-    };
-    BackendSpec {
-        name: backend.name.clone(),
-        open: Arc::new(open),
-        init_timeout: backend.init_timeout,
-        required: backend.required,
-    }
-}
-
-fn report(report: backend::BackendReport) -> BackendReport {
-    let state = match report.state {
-        ReportedState::Opening => BackendState::Opening,
-        ReportedState::Late => BackendState::Late,
-        ReportedState::Ready => BackendState::Ready,
-        ReportedState::Failed => BackendState::Failed,
-    };
-    let mode = report.id.as_deref().map(mode_of);
-    BackendReport { name: report.name, state, mode, detail: report.detail, required: report.required }
-}
-
-/// What kind of backend has the descriptor id `id`.
-pub(super) fn mode_of(id: &str) -> Mode {
-    if id == DEMO_ID { Mode::Demo } else { Mode::Model }
 }

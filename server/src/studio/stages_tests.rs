@@ -8,8 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use lipcast_engine::avatar::Job;
 use lipcast_engine::backend::{
-    AvatarInfo, AvatarSource, BackendError, BackendSpec, Backends, FrameMask, FrameReply, Idle, Instance,
-    LoadedAvatar, Rest, SessionParams, SessionPort,
+    AvatarInfo, AvatarSource, BackendError, Backends, FrameMask, FrameReply, Idle, Instance, LoadedAvatar,
+    Rest, SessionParams, SessionPort,
 };
 use lipcast_engine::time::FrameRate;
 
@@ -132,14 +132,8 @@ fn stages(first: &Arc<Slow>, last: &Arc<Slow>) -> (tempfile::TempDir, Stages) {
     let folder = tempfile::tempdir().unwrap();
     let bases = Bases { config: folder.path().to_owned(), program: folder.path().to_owned() };
     let config = Config::parse("t", "", &bases).unwrap();
-    let opened: Arc<dyn Instance> = first.clone();
-    let spec = BackendSpec {
-        name: first.name.to_owned(),
-        open: Arc::new(move || Ok(opened.clone())),
-        init_timeout: Duration::from_secs(600),
-        required: false,
-    };
-    let stages = Stages::of(Gallery::open(&config.media).unwrap(), Backends::open(vec![spec], last.clone()));
+    let backends = Backends::given(vec![first.clone()], last.clone());
+    let stages = Stages::of(Gallery::open(&config.media).unwrap(), backends);
     stages.settle_backends();
     (folder, stages)
 }

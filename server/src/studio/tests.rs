@@ -10,8 +10,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use crossbeam_channel::Sender;
 use lipcast_engine::backend::{
-    AvatarSource, BackendError, BackendSpec, Backends, FrameReply, Instance, LoadedAvatar, LocalInstance,
-    SessionParams, SessionPort,
+    AvatarSource, BackendError, Backends, FrameReply, Instance, LoadedAvatar, LocalInstance, SessionParams,
+    SessionPort,
 };
 use lipcast_plugins_api::author::plugin_table;
 use lipcast_plugins_api::loader::Plugin;
@@ -189,15 +189,8 @@ fn demo(name: &str) -> Arc<dyn Instance> {
 fn studio_with(mortal: &Arc<Mortal>, folder: &tempfile::TempDir) -> EngineStudio {
     let bases = Bases { config: folder.path().to_owned(), program: folder.path().to_owned() };
     let config = Arc::new(Config::parse("t", "", &bases).unwrap());
-    let opened: Arc<dyn Instance> = mortal.clone();
-    let spec = BackendSpec {
-        name: "mortal".to_owned(),
-        open: Arc::new(move || Ok(opened.clone())),
-        init_timeout: Duration::from_secs(600),
-        required: false,
-    };
-    let stages =
-        Stages::of(Gallery::open(&config.media).unwrap(), Backends::open(vec![spec], demo(LAST_RESORT)));
+    let backends = Backends::given(vec![mortal.clone()], demo(LAST_RESORT));
+    let stages = Stages::of(Gallery::open(&config.media).unwrap(), backends);
     stages.settle_backends();
     let engine = Mutex::new(config.engine.clone());
     let (webrtc, clips) = (webrtc_settings(&config), Clips::new(speech_limits(&config)));

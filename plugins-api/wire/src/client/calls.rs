@@ -81,18 +81,36 @@ struct Helpers<'a> {
     patience: Option<Duration>,
 }
 
+/// What a child says first.
+#[derive(Debug)]
+pub struct Greeting(mpsc::Receiver<Result<Hello, String>>);
+
+impl Greeting {
+    /// Waits for it, for ever or for `patience`. The inner error is the child's reason to refuse its plugin.
+    ///
+    /// # Errors
+    /// `Disconnected` when the child is gone, or said something else.
+    pub fn wait(&self, patience: Option<Duration>) -> Result<Result<Hello, String>, mpsc::RecvTimeoutError> {
+        match patience {
+            Some(patience) => self.0.recv_timeout(patience),
+            None => self.0.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+        }
+    }
+}
+
 impl Calls {
-    pub(super) fn new(
-        control: Control,
-        events: Arc<dyn Events>,
-        greeting: mpsc::SyncSender<Result<Hello, String>>,
-    ) -> std::io::Result<Arc<Self>> {
+    /// Begins to listen to a child that was just started.
+    ///
+    /// # Errors
+    /// When there is no thread left.
+    pub fn open(control: Control, events: Arc<dyn Events>) -> std::io::Result<(Arc<Self>, Greeting)> {
+        let (greeting, greeted) = mpsc::sync_channel(1);
         let calls = Arc::new(Self { control, next: AtomicU64::new(1), state: Mutex::default() });
         let reader = calls.clone();
         thread::Builder::new()
             .name("backend control".to_owned())
             .spawn(move || reader.read(&*events, Some(greeting)))?;
-        Ok(calls)
+        Ok((calls, Greeting(greeted)))
     }
 
     /// Why there is nobody at the other end any more.

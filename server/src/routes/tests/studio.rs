@@ -54,6 +54,8 @@ impl Studio for MemoryStudio {
                 mode,
                 detail: detail.into(),
                 required: self.state.lock().unwrap().model_required,
+                restarts: 0,
+                process: None,
             },
             BackendReport {
                 name: "demo".into(),
@@ -61,6 +63,8 @@ impl Studio for MemoryStudio {
                 mode: Some(Mode::Demo),
                 detail: String::new(),
                 required: false,
+                restarts: 0,
+                process: None,
             },
         ]
     }

@@ -1,0 +1,292 @@
+//! One loaded backend as the rest of the engine sees it, wherever it lives.
+
+use std::any::Any;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use lipcast_plugins_api::author::{Error, IdleBy, RestPolicy};
+use lipcast_wire::client::{Blob, CallError};
+use lipcast_wire::layout::PUSH_SAMPLES;
+use serde_json::Value;
+
+use super::host_services::JobProgress;
+use super::keeper::Letter;
+use super::link::{Audio, Control, Opened, Opening, Person};
+use super::mailbox::Mailbox;
+use super::supervisor::{Event, Request};
+use super::{
+    AvatarInfo, AvatarSource, BackendError, FrameMask, FrameReply, FrameRequest, Idle, Instance,
+    LoadedAvatar, Rest, SessionParams, SessionPort,
+};
+use crate::avatar::Job;
+use crate::time::FrameRate;
+
+/// How an incarnation is doing, told by its keeper.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    batch_p99_ns: AtomicU64,
+    late: AtomicBool,
+    lost: OnceLock<String>,
+}
+
+impl Condition {
+    pub(super) fn set_batch_p99(&self, p99: Duration) {
+        self.batch_p99_ns.store(p99.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_late(&self, late: bool) {
+        self.late.store(late, Ordering::Relaxed);
+    }
+
+    /// The first reason stays: those that follow come of it.
+    pub(super) fn lose(&self, reason: &str) {
+        let _ = self.lost.set(reason.to_owned());
+    }
+}
+
+/// One loaded backend.
+pub(super) struct Incarnation {
+    name: String,
+    number: u64,
+    opened: Opened,
+    mailbox: Arc<Mailbox<Letter>>,
+    condition: Arc<Condition>,
+    /// Numbers of sessions, never used again while the backend is configured.
+    numbers: Arc<AtomicU64>,
+}
+
+impl Incarnation {
+    pub(super) fn new(
+        name: String,
+        number: u64,
+        opened: Opened,
+        mailbox: Arc<Mailbox<Letter>>,
+        condition: Arc<Condition>,
+        numbers: Arc<AtomicU64>,
+    ) -> Self {
+        Self { name, number, opened, mailbox, condition, numbers }
+    }
+
+    pub(super) fn condition(&self) -> &Condition {
+        &self.condition
+    }
+
+    pub(super) fn summary_line(&self) -> String {
+        let (descriptor, origin) = (&self.opened.descriptor, &self.opened.origin);
+        format!("{} {}, {origin}", descriptor.id, descriptor.version)
+    }
+
+    fn failed(&self, call: &'static str, error: Error) -> BackendError {
+        let (backend, code, message) = (self.name.clone(), error.code, error.to_string());
+        BackendError::Call { backend, call, code, message }
+    }
+
+    fn call_failed(&self, call: &'static str, error: CallError) -> BackendError {
+        match error {
+            CallError::Failed(error) => self.failed(call, error),
+            gone => BackendError::NotReady {
+                backend: self.name.clone(),
+                reason: self.lost().unwrap_or_else(|| gone.to_string()),
+            },
+        }
+    }
+
+    fn gone(&self) -> BackendError {
+        let reason = self.lost().unwrap_or_else(|| "it is not there any more".to_owned());
+        BackendError::NotReady { backend: self.name.clone(), reason }
+    }
+}
+
+impl Instance for Incarnation {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn summary(&self) -> String {
+        self.summary_line()
+    }
+
+    fn blob_key(&self) -> (&str, u32) {
+        (&self.opened.descriptor.id, self.opened.descriptor.capabilities.blob_version)
+    }
+
+    fn lookahead_samples(&self) -> u64 {
+        u64::from(self.opened.descriptor.capabilities.lookahead_ms) * 16
+    }
+
+    fn lookbehind_samples(&self) -> u64 {
+        u64::from(self.opened.descriptor.capabilities.lookbehind_ms) * 16
+    }
+
+    fn batch_p99(&self) -> Duration {
+        Duration::from_nanos(self.condition.batch_p99_ns.load(Ordering::Relaxed))
+    }
+
+    fn lost(&self) -> Option<String> {
+        self.condition.lost.get().cloned()
+    }
+
+    fn is_late(&self) -> bool {
+        self.condition.late.load(Ordering::Relaxed)
+    }
+
+    fn prepare_avatar(
+        &self,
+        source: &mut dyn AvatarSource,
+        sink: &mut (dyn Write + Send),
+        job: &Job,
+    ) -> Result<(), BackendError> {
+        let progress = JobProgress { job, backend: &self.name };
+        job.set_backend(0);
+        let mut sink: &mut (dyn Write + Send) = sink;
+        let prepared = match &self.opened.control {
+            Control::Local(instance) => instance
+                .prepare_avatar(source, &Value::Null, &mut sink, &progress)
+                .map_err(|error| self.failed("prepare_avatar", error)),
+            Control::Remote(calls) => calls
+                .prepare_avatar(source, &Value::Null, &mut sink, &progress)
+                .map_err(|error| self.call_failed("prepare_avatar", error)),
+        };
+        if job.is_cancelled() {
+            return Err(BackendError::Cancelled);
+        }
+        prepared
+    }
+
+    fn load_avatar(&self, blob: &[u8]) -> Result<Arc<dyn LoadedAvatar>, BackendError> {
+        let person = match &self.opened.control {
+            Control::Local(instance) => {
+                Person::Local(instance.load_avatar(blob).map_err(|error| self.failed("load_avatar", error))?)
+            }
+            Control::Remote(calls) => Person::Remote(
+                calls
+                    .load_avatar(&Blob::Bytes(blob), self.opened.max_batch(), None)
+                    .map_err(|error| self.call_failed("load_avatar", error))?,
+            ),
+        };
+        let found = *person.info();
+        let fps = FrameRate::new(found.fps.0, found.fps.1).ok_or_else(|| BackendError::Contract {
+            backend: self.name.clone(),
+            call: "avatar_info",
+            message: format!("a frame rate of {}/{}", found.fps.0, found.fps.1),
+        })?;
+        let info = AvatarInfo {
+            canvas_width: found.canvas.0,
+            canvas_height: found.canvas.1,
+            fps,
+            frame_count: found.frame_count,
+            max_rect: (found.max_rect.width, found.max_rect.height),
+            idle: if found.idle == IdleBy::Host { Idle::Host } else { Idle::Backend },
+            rest: if found.rest_policy == RestPolicy::Ask { Rest::Backend } else { Rest::HostBlend },
+        };
+        let owner = Owner(self.mailbox.clone(), self.number);
+        Ok(Arc::new(Loaded { person: Arc::new(person), info, owner }))
+    }
+
+    fn open_session(
+        &self,
+        avatar: &Arc<dyn LoadedAvatar>,
+        params: SessionParams,
+        replies: Sender<FrameReply>,
+    ) -> Result<Box<dyn SessionPort>, BackendError> {
+        if self.condition.lost.get().is_some() {
+            return Err(self.gone());
+        }
+        let loaded = avatar.as_any().downcast_ref::<Loaded>().filter(|loaded| loaded.owner.is(self));
+        let loaded = loaded.ok_or_else(|| BackendError::Contract {
+            backend: self.name.clone(),
+            call: "open_session",
+            message: "the avatar was loaded by another instance".into(),
+        })?;
+        let session = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (opened, answer) = bounded(1);
+        let opening = Opening { avatar: loaded.person.clone(), params };
+        let letter = Letter::Open { incarnation: self.number, session, opening, replies, opened };
+        self.mailbox.put(letter).map_err(|_| self.gone())?;
+        answer.recv().map_err(|_| self.gone())?.map_err(|error| self.failed("open_session", error))?;
+        Ok(Box::new(Port { session, mailbox: self.mailbox.clone() }))
+    }
+}
+
+/// Which incarnation an avatar was loaded by.
+struct Owner(Arc<Mailbox<Letter>>, u64);
+
+impl Owner {
+    fn is(&self, incarnation: &Incarnation) -> bool {
+        Arc::ptr_eq(&self.0, &incarnation.mailbox) && self.1 == incarnation.number
+    }
+}
+
+struct Loaded {
+    person: Arc<Person>,
+    info: AvatarInfo,
+    owner: Owner,
+}
+
+impl LoadedAvatar for Loaded {
+    fn info(&self) -> AvatarInfo {
+        self.info
+    }
+
+    fn mask(&self, index: u32) -> Option<FrameMask<'_>> {
+        self.person.mask(index)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The keeper alone holds the sender of replies: when the incarnation ends, whatever the reason, the session's channel
+/// hangs up. So a call that finds nobody there has nothing to say.
+struct Port {
+    session: u64,
+    mailbox: Arc<Mailbox<Letter>>,
+}
+
+impl Port {
+    fn tell(&self, event: Event<super::link::Load>) {
+        let _ = self.mailbox.put(Letter::Event(event));
+    }
+}
+
+impl SessionPort for Port {
+    fn push_audio(&mut self, first_sample: u64, pcm: Vec<f32>, end: bool) {
+        let session = self.session;
+        let mut pieces = pcm.chunks(PUSH_SAMPLES).peekable();
+        if pieces.peek().is_none() {
+            let audio = Audio { first_sample, pcm: Arc::default(), end };
+            return self.tell(Event::Push { session, audio });
+        }
+        let mut first_sample = first_sample;
+        while let Some(piece) = pieces.next() {
+            let audio = Audio { first_sample, pcm: piece.into(), end: end && pieces.peek().is_none() };
+            first_sample += piece.len() as u64;
+            self.tell(Event::Push { session, audio });
+        }
+    }
+
+    fn request(&mut self, request: FrameRequest) {
+        let FrameRequest { seq, epoch, frame, avatar_frame, deadline, flags } = request;
+        // The keeper's own clock is put in by it: it knows since when it counts.
+        let letter = Letter::Ask {
+            session: self.session,
+            request: Request { seq, epoch, frame, avatar_frame, deadline: None, flags },
+            deadline,
+        };
+        let _ = self.mailbox.put(letter);
+    }
+
+    fn reset(&mut self, epoch: u32) {
+        self.tell(Event::Reset { session: self.session, epoch });
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.tell(Event::Close { session: self.session });
+    }
+}

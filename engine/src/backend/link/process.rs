@@ -1,0 +1,428 @@
+//! An incarnation in a process of its own: calls go into the ring, what came of them comes out of it, and the process's
+//! end is seen by its pidfd.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use lipcast_plugins_api::author::{Error, HealthState};
+use lipcast_wire::client::{CallError, Calls, Greeting};
+use lipcast_wire::message::Hello;
+use lipcast_wire::op;
+use lipcast_wire::ring::{Completion, Submissions};
+use lipcast_wire::spawn::{Child, ChildCommand, Ends};
+use rustix::event::{PollFd, PollFlags};
+use serde_json::Value;
+
+use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer, left_out};
+use crate::avatar::Job;
+use crate::backend::host_services::{ChildEvents, JobProgress};
+use crate::backend::mailbox::Mailbox;
+use crate::backend::supervisor::{LinkEvent, Op, Ticket};
+
+/// How often the backend is asked how it feels, and how long it may take to say it.
+const HEALTH_PERIOD: Duration = Duration::from_secs(1);
+
+/// What is started, and for whom.
+#[derive(Debug, Clone)]
+pub(in crate::backend) struct ProcessProgram {
+    /// The program with its arguments.
+    pub(in crate::backend) command: ChildCommand,
+    /// The library, whose crash while it starts is remembered.
+    pub(in crate::backend) library: Option<PathBuf>,
+}
+
+pub(in crate::backend) struct ProcessLink {
+    origin: Origin,
+    child: Child,
+    ring: Submissions,
+    news: Arc<Mailbox<News>>,
+    opened: Option<Opened>,
+    calls: Option<Arc<Calls>>,
+    /// What is in the ring, oldest first.
+    under_way: VecDeque<UnderWay>,
+    /// The avatar of each open session.
+    seats: HashMap<u64, Arc<Person>>,
+    told: VecDeque<LinkEvent<Load>>,
+    /// Its end was told: nothing else is.
+    over: bool,
+    started: bool,
+    /// The process opens a library, and is not a program of its own.
+    has_library: bool,
+    killed: bool,
+    /// Ends the thread that asks for its health.
+    leaving: Arc<AtomicBool>,
+}
+
+enum UnderWay {
+    Call { op: u64, session: u64, opening: Option<Arc<Person>> },
+    Batch { op: u64, requests: Vec<(Ticket, op::Request)> },
+}
+
+/// What threads beside the keeper's have to tell.
+enum News {
+    Started(Box<Opened>),
+    Failed { reason: String, retryable: bool },
+    Broken(String),
+}
+
+impl ProcessLink {
+    /// Starts the process, and begins to create the instance in it; `wake` is called when there is news. Call it from
+    /// a thread that lives as long as the process shall.
+    pub(in crate::backend) fn start(
+        name: &str,
+        program: &ProcessProgram,
+        config: Value,
+        expected_id: Option<String>,
+        origin: Origin,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> std::io::Result<Self> {
+        let news = Arc::new(Mailbox::new()?);
+        let Ends { child, control, ring, output } = Child::start(&program.command)?;
+        let tell = {
+            let news = news.clone();
+            move |letter: News| {
+                let _ = news.put(letter);
+                wake();
+            }
+        };
+        let closed = tell.clone();
+        let events = Arc::new(ChildEvents::new(name, move |reason: &str| {
+            closed(News::Broken(format!("its control socket: {reason}")));
+        }));
+        let (calls, greeting) = Calls::open(control, events.clone())?;
+        lipcast_wire::client::print_lines(output, events)?;
+        let leaving = Arc::new(AtomicBool::new(false));
+        let opening = Opener { name: name.to_owned(), config, expected_id, calls: calls.clone() };
+        let stop = leaving.clone();
+        thread::Builder::new().name(format!("open {name}")).spawn(move || {
+            match opening.open(&greeting) {
+                Ok(opened) => tell(News::Started(Box::new(opened))),
+                // A process that is gone tells so by itself.
+                Err(None) => return,
+                Err(Some(error)) => {
+                    let (reason, retryable) = (error.to_string(), error.retryable);
+                    return tell(News::Failed { reason, retryable });
+                }
+            }
+            if let Some(reason) = watch_health(&opening.calls, &stop) {
+                tell(News::Broken(reason));
+            }
+        })?;
+        Ok(Self {
+            origin,
+            child,
+            ring,
+            news,
+            opened: None,
+            calls: Some(calls),
+            under_way: VecDeque::new(),
+            seats: HashMap::new(),
+            told: VecDeque::new(),
+            over: false,
+            started: false,
+            has_library: program.library.is_some(),
+            killed: false,
+            leaving,
+        })
+    }
+
+    /// Everything that the ring has.
+    fn collect(&mut self) {
+        loop {
+            match self.ring.complete() {
+                Ok(Some(completion)) => self.complete(completion),
+                Ok(None) => return,
+                Err(error) => {
+                    self.told.push_back(LinkEvent::Broken(format!("it broke the ring: {error}")));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match self.under_way.pop_front() {
+            Some(UnderWay::Call { op, session, opening }) => {
+                if let (Ok(()), Some(avatar)) = (&completion.status, opening) {
+                    self.seats.insert(session, avatar);
+                }
+                self.told.push_back(LinkEvent::OpDone { op, result: completion.status });
+            }
+            Some(UnderWay::Batch { op, requests }) => {
+                let mut overrun = false;
+                let results = match completion.status {
+                    Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
+                    Ok(()) => {
+                        let drawn = completion.results.into_iter();
+                        let pairs = requests.iter().zip(drawn);
+                        let results = pairs.map(|((ticket, request), drawn)| {
+                            self.read(ticket, request, drawn, &mut overrun)
+                        });
+                        let mut results: Vec<_> = results.collect();
+                        // A child that changed its own cell may have given fewer.
+                        results.resize_with(requests.len(), || {
+                            Err(Error::internal("the backend's process gave no result"))
+                        });
+                        results
+                    }
+                };
+                self.told.push_back(LinkEvent::BatchDone { op, results });
+                if overrun {
+                    let reason = "it wrote behind the end of an output slot: its memory cannot be trusted";
+                    self.told.push_back(LinkEvent::Broken(reason.to_owned()));
+                }
+            }
+            // The ring never has more done than was put in.
+            None => {}
+        }
+    }
+
+    fn read(
+        &self,
+        ticket: &Ticket,
+        request: &op::Request,
+        drawn: Result<op::Drawn, Error>,
+        overrun: &mut bool,
+    ) -> Result<Answer, Error> {
+        let Some(Person::Remote(avatar)) = self.seats.get(&ticket.session).map(|person| &**person) else {
+            return Err(Error::internal("no such session"));
+        };
+        match drawn {
+            Ok(drawn) => {
+                let (checked, intact) = avatar.check(request, &drawn);
+                *overrun |= !intact;
+                let result = checked?;
+                Ok(answer(&result, || avatar.picture(request.slot, &result)))
+            }
+            Err(error) => {
+                *overrun |= !avatar.is_intact(request.slot);
+                left_out(ticket, error)
+            }
+        }
+    }
+
+    fn leave(&mut self, reason: String) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.over = true;
+        // A library that crashes while it is opened will crash again.
+        let barred = self.has_library && !self.started && !self.killed && self.child.signal().is_some();
+        self.told.push_back(LinkEvent::Died { reason, barred });
+    }
+}
+
+impl Link for ProcessLink {
+    fn opened(&self) -> Option<Opened> {
+        self.opened.clone()
+    }
+
+    fn submit(&mut self, op: u64, session: u64, call: Op<Load>) {
+        let mut opening = None;
+        let wire = match call {
+            Op::Open(Opening { avatar, params }) => {
+                let Person::Remote(remote) = &*avatar else {
+                    let result = Err(Error::invalid_arg("the avatar was loaded by another instance"));
+                    return self.told.push_back(LinkEvent::OpDone { op, result });
+                };
+                let avatar_id = remote.id();
+                opening = Some(avatar);
+                let fps = (params.fps.num(), params.fps.den());
+                op::Op::Open {
+                    session,
+                    avatar: avatar_id,
+                    whole: params.whole,
+                    fps,
+                    params: "null".to_owned(),
+                }
+            }
+            Op::Push(audio) => op::Op::Push {
+                session,
+                first_sample: audio.first_sample,
+                pcm: audio.pcm.to_vec(),
+                end: audio.end,
+            },
+            Op::Reset { epoch } => op::Op::Reset { session, epoch },
+            Op::Close => {
+                self.seats.remove(&session);
+                op::Op::Close { session }
+            }
+        };
+        self.under_way.push_back(UnderWay::Call { op, session, opening });
+        self.ring.submit(&wire);
+    }
+
+    fn infer(&mut self, op: u64, batch: &[Ticket]) {
+        let mut taken: HashMap<u64, u32> = HashMap::new();
+        let flag = |set, bit| if set { bit } else { 0 };
+        let requests = batch.iter().map(|ticket| {
+            let asked = &ticket.request;
+            let avatar = self.seats.get(&ticket.session).map_or(0, |person| match &**person {
+                Person::Remote(avatar) => avatar.id(),
+                Person::Local(_) => 0,
+            });
+            let slot = taken.entry(avatar).or_default();
+            let request = op::Request {
+                session: ticket.session,
+                seq: asked.seq,
+                frame: asked.frame,
+                deadline_ns: self.origin.shared(asked.deadline),
+                epoch: asked.epoch,
+                avatar_frame: asked.avatar_frame,
+                flags: flag(asked.flags.first, lipcast_plugins_api::abi::REQUEST_FIRST)
+                    | flag(asked.flags.last, lipcast_plugins_api::abi::REQUEST_LAST)
+                    | flag(asked.flags.discard_ok, lipcast_plugins_api::abi::REQUEST_DISCARD_OK),
+                slot: *slot,
+            };
+            *slot += 1;
+            (*ticket, request)
+        });
+        let requests: Vec<_> = requests.collect();
+        self.ring.submit(&op::Op::Infer { requests: requests.iter().map(|(_, request)| *request).collect() });
+        self.under_way.push_back(UnderWay::Batch { op, requests });
+    }
+
+    fn take(&mut self) -> Option<LinkEvent<Load>> {
+        if let Some(event) = self.told.pop_front() {
+            return Some(event);
+        }
+        if self.over {
+            return None;
+        }
+        for news in self.news.take() {
+            self.told.push_back(match news {
+                News::Started(opened) => {
+                    self.started = true;
+                    let abilities = opened.abilities();
+                    self.opened = Some(*opened);
+                    LinkEvent::Started(abilities)
+                }
+                News::Failed { reason, retryable } => LinkEvent::StartFailed { reason, retryable },
+                News::Broken(reason) => {
+                    // A process that is ending closes its socket a moment before: how it ends says more.
+                    if let Some(how) = self.child.ended() {
+                        self.collect();
+                        self.leave(how);
+                        return self.told.pop_front();
+                    }
+                    LinkEvent::Broken(reason)
+                }
+            });
+        }
+        self.collect();
+        if self.told.is_empty()
+            && let Some(how) = self.child.ended()
+        {
+            // What it finished before it ended counts.
+            self.collect();
+            self.leave(how);
+        }
+        self.told.pop_front()
+    }
+
+    fn kill(&mut self) {
+        self.killed = true;
+        self.leaving.store(true, Ordering::Relaxed);
+        self.child.kill();
+    }
+
+    fn end(&mut self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        if let Some(calls) = &self.calls {
+            calls.end();
+        }
+    }
+
+    fn beat(&self) -> Option<u32> {
+        Some(self.ring.beat())
+    }
+
+    fn memory(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * rustix::param::page_size() as u64)
+    }
+
+    fn process(&self) -> Option<u32> {
+        Some(self.child.id())
+    }
+
+    fn wait(&mut self, mailbox: BorrowedFd<'_>, patience: Option<Duration>) {
+        if self.over {
+            return super::sleep(&mut [PollFd::from_borrowed_fd(mailbox, PollFlags::IN)], patience);
+        }
+        if self.ring.sleep() {
+            let mut ends = [
+                PollFd::from_borrowed_fd(mailbox, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.ring.bell().as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.child.pidfd(), PollFlags::IN),
+            ];
+            super::sleep(&mut ends, patience);
+        }
+        self.ring.wake();
+    }
+}
+
+impl Drop for ProcessLink {
+    fn drop(&mut self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Creates the instance, on a thread that may wait.
+struct Opener {
+    name: String,
+    config: Value,
+    expected_id: Option<String>,
+    calls: Arc<Calls>,
+}
+
+impl Opener {
+    /// The error is none when the process is gone.
+    fn open(&self, greeting: &Greeting) -> Result<Opened, Option<Error>> {
+        let refused = |reason: String| Some(Error::unsupported(reason));
+        // The supervisor's own deadline ends what takes too long, by ending the process.
+        let hello: Hello = match greeting.wait(None) {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(refusal)) => return Err(Some(Error::unsupported(refusal))),
+            Err(mpsc::RecvTimeoutError::Disconnected | mpsc::RecvTimeoutError::Timeout) => return Err(None),
+        };
+        let descriptor = hello.descriptor().map_err(refused)?;
+        if let Some(expected) = self.expected_id.as_ref().filter(|expected| **expected != descriptor.id) {
+            let found = &descriptor.id;
+            return Err(refused(format!("plugin.toml says id {expected}, the plugin itself says {found}")));
+        }
+        let job = Job::new();
+        let progress = JobProgress { job: &job, backend: &self.name };
+        match self.calls.create(&self.config, &progress, None) {
+            Ok(()) => {}
+            Err(CallError::Failed(error)) => {
+                let message = format!("create: {error}");
+                return Err(Some(Error { message, ..error }));
+            }
+            Err(CallError::Gone(_) | CallError::TimedOut { .. }) => return Err(None),
+        }
+        let (origin, control) = (hello.origin, Control::Remote(self.calls.clone()));
+        Ok(Opened { descriptor, origin, control })
+    }
+}
+
+/// Asks now and then; returns why it is of no more use, or nothing once nobody wants to know any more.
+fn watch_health(calls: &Calls, leaving: &AtomicBool) -> Option<String> {
+    while !leaving.load(Ordering::Relaxed) {
+        match calls.health(HEALTH_PERIOD) {
+            Ok(health) if health.state == HealthState::Broken => {
+                return Some(format!("it calls itself broken: {}", health.message));
+            }
+            Ok(_) | Err(CallError::Failed(_)) => {}
+            // One that is starved answers late; whether it hangs is not for its health to say.
+            Err(CallError::TimedOut { .. }) => {}
+            Err(CallError::Gone(_)) => return None,
+        }
+        thread::sleep(HEALTH_PERIOD);
+    }
+    None
+}

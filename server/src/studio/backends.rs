@@ -1,0 +1,88 @@
+//! From the settings of a backend to what the engine starts, and from the engine's report to what clients are told.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lipcast_engine::backend::supervisor::Policy;
+use lipcast_engine::backend::{self, BackendSpec, Candidate, ChildCommand, Program, ReportedState};
+
+use crate::app::{BackendReport, BackendState, Mode};
+use crate::config::{BackendConfig, EngineConfig, Isolation};
+use crate::plugins;
+
+/// The id that the demo backend's descriptor carries, by which it is told from models.
+const DEMO_ID: &str = "lipcast.demo";
+
+/// What the engine starts for `backend`.
+pub(super) fn spec(engine: &EngineConfig, backend: &BackendConfig) -> BackendSpec {
+    let (engine, settings) = (engine.clone(), backend.clone());
+    let policy = Policy {
+        init_timeout: backend.init_timeout,
+        hard_floor: backend.hard_deadline,
+        memory_limit: (backend.memory_limit > 0).then_some(backend.memory_limit),
+        ..Policy::default()
+    };
+    BackendSpec {
+        name: backend.name.clone(),
+        find: Arc::new(move || candidate(&engine, &settings)),
+        config: backend.config.clone(),
+        init_timeout: backend.init_timeout,
+        policy,
+        required: backend.required,
+    }
+}
+
+fn candidate(engine: &EngineConfig, backend: &BackendConfig) -> Result<Candidate, String> {
+    let found = plugins::find(engine, &backend.source).map_err(|error| error.to_string())?;
+    let expected_id = found.manifest.as_ref().map(|manifest| manifest.id.clone());
+    let child = |program: &Path, arguments: Vec<std::ffi::OsString>, folder: Option<&Path>| ChildCommand {
+        program: program.to_owned(),
+        arguments,
+        folder: folder.map(Path::to_owned),
+        core_dumps: backend.core_dumps,
+    };
+    let program = match found.program {
+        plugins::Program::Library(library) if backend.isolation == Isolation::InProcess => {
+            Program::InProcess(library)
+        }
+        plugins::Program::Library(library) => {
+            let command = child(&engine.host, vec![library.clone().into()], library.parent());
+            Program::Process { command, library: Some(library) }
+        }
+        plugins::Program::Exec { command, folder } => {
+            let mut words = command.into_iter();
+            let program = words.next().unwrap_or_default();
+            // A bare name is looked up in PATH; anything else starts at the folder.
+            let program = if program.contains('/') { folder.join(program) } else { program.into() };
+            let command = child(&program, words.map(Into::into).collect(), Some(&folder));
+            Program::Process { command, library: None }
+        }
+    };
+    Ok(Candidate { program, expected_id })
+}
+
+/// A backend as clients are told.
+pub(super) fn report(report: backend::BackendReport) -> BackendReport {
+    let state = match report.state {
+        ReportedState::Opening => BackendState::Opening,
+        ReportedState::Late => BackendState::Late,
+        ReportedState::Ready => BackendState::Ready,
+        ReportedState::Restarting => BackendState::Restarting,
+        ReportedState::Quarantined => BackendState::Quarantined,
+        ReportedState::Failed => BackendState::Failed,
+    };
+    BackendReport {
+        name: report.name,
+        state,
+        mode: report.id.as_deref().map(mode_of),
+        detail: report.detail,
+        required: report.required,
+        restarts: report.restarts,
+        process: report.process,
+    }
+}
+
+/// What kind of backend has the descriptor id `id`.
+pub(super) fn mode_of(id: &str) -> Mode {
+    if id == DEMO_ID { Mode::Demo } else { Mode::Model }
+}
