@@ -85,9 +85,11 @@ impl Backend for Canvas {
         let numbers: Vec<_> =
             blob.chunks(4).filter_map(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?))).collect();
         let even = |length: u32| (16..=8_192).contains(&length) && length.is_multiple_of(2);
+        // A rate that nobody films at would make frames of millions of samples.
+        let rate = |num: u32, den: u32| den > 0 && (1..=240).contains(&(num / den));
         match numbers[..] {
             [MAGIC, width, height, num, den]
-                if blob.len() == 20 && even(width) && even(height) && num > 0 && den > 0 =>
+                if blob.len() == 20 && even(width) && even(height) && rate(num, den) =>
             {
                 Ok(Stage { size: (width, height), fps: (num, den) })
             }

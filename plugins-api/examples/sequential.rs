@@ -17,6 +17,9 @@ const CHUNK: u64 = 4;
 /// Audio after a frame's end that is looked at; three frames at 15 a second or more.
 const LOOKAHEAD_MS: u32 = 200;
 
+/// As far as the head nods.
+const FULL: i32 = 65_536;
+
 const MAGIC: u32 = u32::from_le_bytes(*b"SEQ1");
 
 struct Sequential;
@@ -38,7 +41,7 @@ struct Performance {
     person: Arc<Person>,
     params: SessionParams,
     audio: AudioTimeline,
-    /// The nod of the frame drawn last, in 1/256 of the head's height, and its speed.
+    /// The nod of the frame drawn last.
     nod: Nod,
     /// Worked out and not asked for yet: the state at each of the frames from `next` on.
     chunk: VecDeque<Nod>,
@@ -46,7 +49,8 @@ struct Performance {
     next: Option<u64>,
 }
 
-/// Whole numbers, so that the same audio gives the same frame on every machine.
+/// Place and speed a frame, 65536 being as far as it goes. Whole numbers, so that the same audio gives the same frame on
+/// every machine; fine ones, so that rounding does not keep it from coming to rest.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Nod {
     place: i32,
@@ -57,12 +61,12 @@ impl Nod {
     /// One frame on: pulled to `target`, slowed down.
     fn step(self, target: i32) -> Self {
         let speed = (self.speed + (target - self.place) * 3 / 8) * 5 / 8;
-        Self { place: (self.place + speed).clamp(-256, 256), speed }
+        Self { place: (self.place + speed).clamp(-FULL, FULL), speed }
     }
 
-    /// Too little to be seen; the step above may keep a rest of one or two for ever.
+    /// Too little to be seen. A nod is there fifteen frames after the last sound, well before a host loses patience.
     fn is_still(self) -> bool {
-        self.place.abs() <= 2 && self.speed.abs() <= 2
+        self.place.abs() <= FULL / 32 && self.speed.abs() <= FULL / 32
     }
 }
 
@@ -212,13 +216,13 @@ impl Performance {
         Ok(())
     }
 
-    /// 0 to 256: the largest sample of frame `frame`.
+    /// 0 to [`FULL`]: the largest sample of frame `frame`.
     fn loudness(&self, frame: u64) -> i32 {
         let first = self.params.first_sample(frame);
         let mut pcm = vec![0.0_f32; (self.params.first_sample(frame + 1) - first) as usize];
         self.audio.window(first as i64, &mut pcm);
         let peak = pcm.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
-        (peak.min(1.0) * 256.0) as i32
+        (peak.min(1.0) * FULL as f32) as i32
     }
 
     /// Nothing more is to be heard from `frame` on.
@@ -238,7 +242,7 @@ impl Person {
         picture.fill(0);
         let Rect { x, y, width: columns, height: rows } = head.rect;
         // A twelfth of the head's height is as far as it nods.
-        let down = nod.place * rows as i32 / (12 * 256);
+        let down = nod.place * rows as i32 / (12 * FULL);
         for (row, rgb) in head.rgb.chunks_exact((3 * columns).max(1) as usize).enumerate() {
             let Ok(line) = usize::try_from(y as i32 + row as i32 + down) else { continue };
             let Some(start) = (line < height as usize).then(|| 4 * (line * width as usize + x as usize))
@@ -283,7 +287,9 @@ fn read_person(mut blob: &[u8]) -> Option<Person> {
     let blob = &mut blob;
     let [magic, width, height, num, den, count] = read_numbers(blob)?;
     let even = |length: u32| (2..=8_192).contains(&length) && length.is_multiple_of(2);
-    if magic != MAGIC || !even(width) || !even(height) || num == 0 || den == 0 || count == 0 {
+    // A rate that nobody films at would make frames of millions of samples.
+    let rate = den > 0 && (1..=240).contains(&(num / den));
+    if magic != MAGIC || !even(width) || !even(height) || !rate || count == 0 {
         return None;
     }
     let mut heads = Vec::new();

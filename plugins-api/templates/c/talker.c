@@ -225,8 +225,10 @@ static int read_blob(lipcast_avatar *avatar, uint64_t len) {
   uint32_t i, x1 = 0, y1 = 0;
   lipcast_rect *max = &avatar->max_rect;
   memcpy(h, avatar->blob, sizeof(*h));
-  if (h->magic != MAGIC || !is_side(h->width) || !is_side(h->height) || h->fps_num == 0 || h->fps_den == 0 ||
-      h->count == 0 || h->count > len / sizeof(mouth)) {
+  /* A rate that nobody films at would make frames of millions of samples. */
+  if (h->magic != MAGIC || !is_side(h->width) || !is_side(h->height) || h->fps_den == 0 ||
+      h->fps_num / h->fps_den < 1 || h->fps_num / h->fps_den > 240 || h->count == 0 ||
+      h->count > len / sizeof(mouth)) {
     return 0;
   }
   avatar->mouths = (mouth *)calloc(h->count, sizeof(mouth));

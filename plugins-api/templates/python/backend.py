@@ -92,7 +92,9 @@ class Person(Avatar):
             raise ValueError("another kind of file")
         width, height, num, den, count = struct.unpack_from("<5I", blob, 4)
         sides = all(2 <= side <= 8192 and side % 2 == 0 for side in (width, height))
-        if not sides or num == 0 or den == 0 or not 0 < count <= len(blob) // 28:
+        # A rate that nobody films at would make frames of millions of samples.
+        rate = den > 0 and 1 <= num // den <= 240
+        if not sides or not rate or not 0 < count <= len(blob) // 28:
             raise ValueError("impossible numbers")
         self.mouths, at = [], 24
         for _ in range(count):

@@ -212,7 +212,9 @@ fn write(sink: &mut BlobSink<'_>, numbers: &[u32]) -> Result<(), Error> {
 fn read_person(mut blob: &[u8]) -> Option<Person> {
     let [magic, width, height, num, den, count] = take(&mut blob)?;
     let even = |length: u32| (2..=8_192).contains(&length) && length.is_multiple_of(2);
-    if magic != MAGIC || !even(width) || !even(height) || num == 0 || den == 0 || count == 0 {
+    // A rate that nobody films at would make frames of millions of samples.
+    let rate = den > 0 && (1..=240).contains(&(num / den));
+    if magic != MAGIC || !even(width) || !even(height) || !rate || count == 0 {
         return None;
     }
     let mut mouths = Vec::new();
