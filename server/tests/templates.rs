@@ -355,3 +355,8 @@ fn the_template_in_rust_moves_the_mouth_of_an_avatar() {
 fn the_template_in_c_moves_the_mouth_of_an_avatar() {
     moves_a_mouth(&Project::new("c"));
 }
+
+#[test]
+fn the_template_in_python_moves_the_mouth_of_an_avatar() {
+    moves_a_mouth(&Project::new("python"));
+}
