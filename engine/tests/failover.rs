@@ -532,8 +532,9 @@ fn cold_opens_when_it_is_needed_and_none_opens_the_last_of_all() {
         show.drawn()
     };
     let (cold, none) = (opened(Standby::Cold), opened(Standby::None));
-    assert!(cold.starts_with("a30 ="), "{cold}");
-    assert!(none.starts_with("a30 =") && none.contains(" c") && !none.contains('b'), "{none}");
+    // How many frames are without a backend depends on the helper thread.
+    assert!(cold.starts_with("a30 ") && cold.contains(['b', 'c']), "{cold}");
+    assert!(none.starts_with("a30 ") && none.contains('c') && !none.contains('b'), "{none}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use lipcast_engine::backend::{
 };
 use lipcast_engine::session::offline::{self, RenderError};
 use lipcast_engine::session::{
-    Canvas, OpenError, Performance, SpeechEvent, Stage, Unit, UnitKind, UtteranceId,
+    Canvas, Cast, Casting, OpenError, Performance, SpeechEvent, Stage, Standby, Unit, UnitKind, UtteranceId,
 };
 use lipcast_engine::time::FrameRate;
 
@@ -399,4 +399,43 @@ fn a_canvas_that_never_could_be_read_is_black() {
     let mut performance = Performance::open(stage, FrameRate::FPS_25).unwrap();
     performance.plan(None);
     assert_eq!(next(&mut performance).picture.as_view().y[0], 16);
+}
+
+/// Instances that are ready for good, all of the same avatar.
+struct Ready(Vec<Arc<dyn Instance>>, Arc<Steps>);
+
+impl Casting for Ready {
+    fn ready(&self) -> Vec<Arc<dyn Instance>> {
+        self.0.clone()
+    }
+
+    fn stage(&self, instance: &Arc<dyn Instance>) -> Result<Stage, String> {
+        let avatar = Arc::new(Masks(FRAMES as u32, Idle::Host));
+        Ok(Stage { canvas: self.1.clone(), instance: instance.clone(), avatar })
+    }
+}
+
+#[test]
+fn a_frame_that_was_in_flight_as_its_backend_broke_is_asked_again_alone() {
+    let (broken, next) = (Scripted::default(), Scripted::default());
+    let (stage, canvas) = stage(&broken, Masks(FRAMES as u32, Idle::Host));
+    let ready: Vec<Arc<dyn Instance>> = vec![stage.instance.clone(), Arc::new(next.clone())];
+    let casting = Arc::new(Ready(ready, canvas));
+    let cast = Cast { casting, standby: Standby::Warm, return_after: Duration::from_secs(10) };
+    let mut performance = Performance::open_with(stage, FrameRate::FPS_25, cast).unwrap();
+    while performance.understudy().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+        performance.attend();
+    }
+    say(&mut performance);
+    (0..4).for_each(|_| performance.plan(None));
+    let gone = |in_flight| Outcome::Gone { reason: "it crashed".into(), in_flight };
+    broken.answer(patch(0, 100));
+    [true, false, false].into_iter().for_each(|in_flight| broken.answer(gone(in_flight)));
+    performance.accept_ready();
+    let asked: Vec<_> = next.0.lock().unwrap().asked.iter().map(|asked| (asked.frame, asked.flags)).collect();
+    let flags = |frame| asked.iter().find(|(asked, _)| *asked == frame).map(|(_, flags)| *flags).unwrap();
+    assert_eq!(asked.iter().map(|(frame, _)| *frame).collect::<Vec<_>>(), [1, 2, 3], "0 is drawn already");
+    assert_eq!((flags(1).first, flags(1).alone), (true, true));
+    assert_eq!((flags(2).first, flags(2).alone, flags(3).alone), (false, false, false));
 }
