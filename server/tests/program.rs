@@ -239,31 +239,3 @@ fn it_serves_and_ends_politely_on_either_signal() {
         assert_eq!(served.end(signal).code(), Some(0));
     }
 }
-
-#[test]
-fn a_hangup_reads_the_settings_again_and_wrong_ones_change_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.toml");
-    let text = "[engine]\nbackends = [\"text\"]\n[backend.text]\nlibrary = \"libtext.so\"\n";
-    std::fs::write(&file, text).unwrap();
-    let served = Served::start(folder.path());
-    let until = |part: &str| {
-        for _ in 0..600 {
-            let ready = served.get("/ready");
-            if ready.contains(part) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        panic!("a minute was not enough for {part}");
-    };
-    until("libtext.so");
-    std::fs::write(&file, "[engine\n").unwrap();
-    kill_process(Pid::from_child(&served.child), Signal::HUP).unwrap();
-    until("\"name\":\"text\"");
-    let demo = format!("{}/liblipcast_demo.so", env!("CARGO_BIN_EXE_lipcast").rsplit_once('/').unwrap().0);
-    std::fs::write(&file, text.replace("libtext.so", &demo)).unwrap();
-    kill_process(Pid::from_child(&served.child), Signal::HUP).unwrap();
-    until("\"status\":\"ready\"");
-    assert_eq!(served.end(Signal::TERM).code(), Some(0));
-}
