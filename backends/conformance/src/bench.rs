@@ -151,11 +151,7 @@ pub(crate) struct Host<'b> {
     pub(crate) subject: Arc<dyn Subject>,
 }
 
-impl<'b> Host<'b> {
-    pub(crate) fn bench(&self) -> &'b Bench {
-        self.bench
-    }
-
+impl Host<'_> {
     pub(crate) fn capabilities(&self) -> &Capabilities {
         &self.subject.descriptor().capabilities
     }

@@ -20,6 +20,8 @@ mod avatars;
 
 mod control;
 
+mod inspect;
+
 mod perform;
 
 mod prepare;
@@ -29,7 +31,13 @@ mod voice;
 use self::voice::Voice;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "--inspect"
+    {
+        return inspected(inspect::run(rest));
+    }
+    let mut arguments = arguments.into_iter();
     let (Some(path), None) = (arguments.next(), arguments.next()) else {
         eprintln!("backend-host is started by lipcast, with the path of one plugin");
         return ExitCode::from(2);
@@ -76,4 +84,18 @@ fn main() -> ExitCode {
     }
     desk.finish();
     ExitCode::SUCCESS
+}
+
+/// Prints what an inspection found.
+fn inspected(found: Result<serde_json::Value, String>) -> ExitCode {
+    match found {
+        Ok(answer) => {
+            println!("{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -30,7 +30,7 @@ fn random(bench: &Bench) -> Outcome {
     let host = &stage.host;
     let mut dice = Dice::new(seed);
     let voices: Vec<Vec<f32>> = (0..4).map(|who| voice(who, 4.0)).collect();
-    let limit = host.capabilities().max_batch as usize;
+    let limit = host.capabilities().max_batch.min(64) as usize;
     let mut sessions: Vec<(Performer, u64)> = Vec::new();
     let (begin, mut operations, mut frames, mut before) = (Instant::now(), 0_u64, 0_u64, None);
     let told = |operations: u64, trouble: Trouble| match trouble {
@@ -41,7 +41,7 @@ fn random(bench: &Bench) -> Outcome {
     };
     while begin.elapsed() < length {
         operations += 1;
-        let step = || -> Result<(), Trouble> {
+        let mut step = || -> Result<(), Trouble> {
             match dice.below(40) {
                 0 | 1 if sessions.len() < SESSIONS => {
                     let mut performer = Performer::open(&stage)?;
@@ -49,7 +49,8 @@ fn random(bench: &Bench) -> Outcome {
                     sessions.push((performer, LEAD_IN));
                 }
                 2 if !sessions.is_empty() => {
-                    let (performer, _) = sessions.swap_remove(dice.below(sessions.len()));
+                    let which = dice.below(sessions.len());
+                    let (performer, _) = sessions.swap_remove(which);
                     host.close(performer.session)?;
                 }
                 3 if !sessions.is_empty() => {
@@ -62,8 +63,10 @@ fn random(bench: &Bench) -> Outcome {
                 4 => drop(host.health()?),
                 5 => drop(host.stats()?),
                 6 if !sessions.is_empty() => {
-                    let ask = sessions[0].0.ask(sessions[0].1);
-                    sessions[0].1 += 1;
+                    let (performer, next) = &mut sessions[0];
+                    performer.feed(host, *next)?;
+                    let ask = performer.ask(*next);
+                    *next += 1;
                     let late = crate::subject::Ask { deadline_ns: 1, discard_ok: true, ..ask };
                     if let Err(error) = host.infer(&[late])?.remove(0)
                         && error.code != Code::Deadline
@@ -78,13 +81,13 @@ fn random(bench: &Bench) -> Outcome {
                     draw(host, &mut wanted)?;
                     sessions.iter_mut().take(size).for_each(|(_, next)| *next += 1);
                     frames += size as u64;
-                    sessions.rotate_left(size % sessions.len().max(1));
+                    let turn = size % sessions.len();
+                    sessions.rotate_left(turn);
                 }
                 _ => {}
             }
             Ok(())
         };
-        let mut step = step;
         step().map_err(|trouble| told(operations, trouble))?;
         if before.is_none() && begin.elapsed() > length / 4 {
             before = host.footprint().ok();

@@ -6,7 +6,7 @@ mod mutants;
 mod voice;
 
 pub use clip::Clip;
-pub(crate) use mutants::{Mutant, mutants};
+pub(crate) use mutants::mutants;
 pub(crate) use voice::{noise, voice};
 
 /// Small random numbers from a seed: xorshift64*. The same seed gives the same run on every machine.

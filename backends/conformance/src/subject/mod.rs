@@ -3,9 +3,14 @@
 //! In: calls in the words of the contract. Out: what the backend said, or that it is gone. Handles are plain numbers,
 //! so that every check can ask for the wrong thing without breaking a type.
 
+mod inspect;
+
 mod local;
 
+mod remote;
+
 pub use local::{Linked, LocalLauncher};
+pub use remote::ProcessLauncher;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,19 +1,12 @@
 //! What stands together in a batch.
 
-use lipcast_plugins_api::types::{Code, Error};
-
 use super::batches;
 use crate::bench::Bench;
 use crate::compare::{Shot, same};
 use crate::material::voice;
 use crate::outcome::{Outcome, Passed, Trouble, fails};
-use crate::performer::{LEAD_IN, Performer, draw};
+use crate::performer::{LEAD_IN, Performer, draw, is_canary};
 use crate::subject::Ask;
-
-/// Whether a result was refused because bytes behind its slot were changed.
-pub(super) fn is_canary(error: &Error) -> bool {
-    error.code == Code::BadOutput && error.message.contains("behind the end")
-}
 
 pub(super) fn canary(bench: &Bench) -> Outcome {
     let stage = bench.stage(0)?;

@@ -13,7 +13,7 @@ use crate::bench::{Bench, params_of};
 use crate::compare::{Shot, different, same};
 use crate::material::voice;
 use crate::outcome::{Outcome, Passed, Trouble, fails, skipped};
-use crate::performer::{LEAD_IN, Performer};
+use crate::performer::{LEAD_IN, Performer, is_canary};
 
 pub(super) const CHECKS: &[Check] = &[
     check(
@@ -111,7 +111,7 @@ fn results(bench: &Bench) -> Outcome {
         let answer = host.infer(&[ask])?.remove(0);
         // What broke the contract is told here, and nowhere else; a write behind a slot by its own check.
         match answer {
-            Err(error) if error.code == Code::BadOutput && !batch::is_canary(&error) => {
+            Err(error) if error.code == Code::BadOutput && !is_canary(&error) => {
                 return Err(fails(
                     format!("frame {k}: {}", error.message),
                     "lipcast_request in lipcast_backend.h tells what a result may be",

@@ -10,6 +10,8 @@ use crate::performer::{LEAD_IN, Performer, draw};
 /// Frames that Lipcast waits for a face to come to rest.
 const PATIENCE: u64 = 25;
 
+const NEVER: &str = "no result said AT_REST";
+
 /// Asks on after the speech until the face rests; gives the frame that said so.
 fn settle(performer: &mut Performer, stage: &crate::bench::Stage<'_>, from: u64) -> Result<u64, Trouble> {
     for k in from..from + PATIENCE {
@@ -21,7 +23,7 @@ fn settle(performer: &mut Performer, stage: &crate::bench::Stage<'_>, from: u64)
         return Ok(from + PATIENCE);
     }
     Err(fails(
-        format!("no result said AT_REST in the {PATIENCE} frames after the end of speech"),
+        format!("{NEVER} in the {PATIENCE} frames after the end of speech"),
         "bring the face to rest and mark the result AT_REST: Lipcast goes on with the avatar's own frames after so \
          many, and the face jumps. REST_AT_ONCE tells that there is no motion to calm down",
     ))
@@ -41,7 +43,7 @@ pub(super) fn end(bench: &Bench) -> Outcome {
         performer.play(&stage.host, LEAD_IN..after)?;
         performer.feed(&stage.host, after)?;
         let rest = settle(&mut performer, &stage, after).map_err(|trouble| match trouble {
-            Trouble::Fails(failure) => fails(format!("speech of {what}: {}", failure.what), failure.look),
+            Trouble::Fails(failure) => fails(format!("{} ({what} of speech)", failure.what), failure.look),
             skipped => skipped,
         })?;
         stage.host.close(performer.session)?;
@@ -59,7 +61,11 @@ pub(super) fn next_run(bench: &Bench) -> Outcome {
     for (who, pause) in [(0, 40), (1, 1_000), (2, 0)] {
         performer.say(host, k, &voice(who, 0.4))?;
         performer.play(host, k..k + 10)?;
-        let rest = settle(&mut performer, &stage, k + 10)?;
+        // Whether it comes to rest at all is told by another check.
+        let rest = match settle(&mut performer, &stage, k + 10) {
+            Err(Trouble::Fails(failure)) if failure.what.starts_with(NEVER) => k + 10 + PATIENCE,
+            other => other?,
+        };
         if draws_idle {
             performer.play(host, rest + 1..rest + 1 + pause.min(20))?;
         }
