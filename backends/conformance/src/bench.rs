@@ -253,6 +253,21 @@ impl Host<'_> {
     }
 }
 
+impl Host<'_> {
+    /// What its process holds once it has had time to give back what it held at `before`: the host around the plugin
+    /// closes its own files and threads a moment after it answered.
+    pub(crate) fn footprint_since(&self, before: &Footprint) -> Result<Footprint, Trouble> {
+        let limit = Instant::now() + Duration::from_secs(1);
+        loop {
+            let now = self.footprint()?;
+            if (now.threads <= before.threads && now.files <= before.files) || Instant::now() > limit {
+                return Ok(now);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
 /// A host with an avatar.
 pub(crate) struct Stage<'b> {
     pub(crate) host: Host<'b>,

@@ -97,7 +97,8 @@ fn random(bench: &Bench) -> Outcome {
         host.close(performer.session)?;
     }
     let mut passed = Passed::new().note(format!("{operations} operations, {frames} frames, seed {seed}"));
-    if let (Some(before), Ok(after)) = (before, host.footprint()) {
+    if let Some(before) = before {
+        let after = host.footprint_since(&before)?;
         let grown = after.memory.saturating_sub(before.memory);
         if after.threads > before.threads || after.files > before.files || grown > (8 << 20).max(before.memory / 20) {
             return Err(fails(

@@ -158,7 +158,7 @@ fn steady(bench: &Bench) -> Outcome {
     performer.play(host, LEAD_IN..LEAD_IN + 100)?;
     let before = host.footprint()?;
     performer.play(host, LEAD_IN + 100..LEAD_IN + 400)?;
-    let after = host.footprint()?;
+    let after = host.footprint_since(&before)?;
     let grown = after.memory.saturating_sub(before.memory);
     let more = |a: usize, b: usize| a.saturating_sub(b);
     if after.threads > before.threads || after.files > before.files || grown > 6 << 20 {

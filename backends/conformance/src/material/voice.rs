@@ -10,9 +10,10 @@ pub(crate) fn voice(who: u64, seconds: f32) -> Vec<f32> {
     let mut dice = Dice::new(who + 17);
     let pitch = 105.0 + 23.0 * (who % 7) as f32;
     let harmonics = (3_600.0 / pitch) as usize;
-    let mut samples = Vec::with_capacity((seconds * 16_000.0) as usize);
+    let total = (seconds * 16_000.0) as usize;
+    let mut samples = Vec::with_capacity(total + 3_500);
     let mut phase = 0.0_f32;
-    while samples.len() < samples.capacity() {
+    while samples.len() < total {
         let vowel = [[730.0, 1_090.0], [270.0, 2_290.0], [300.0, 870.0], [530.0, 1_840.0]][dice.below(4)];
         let (loud, length) = (0.35 + 0.25 * dice.sample(), 1_600 + dice.below(1_900));
         let gains: Vec<f32> = (1..=harmonics)
@@ -26,7 +27,7 @@ pub(crate) fn voice(who: u64, seconds: f32) -> Vec<f32> {
             samples.push((loud * swell * 0.5 * buzz + 0.002 * dice.sample()).clamp(-1.0, 1.0));
         }
     }
-    samples.truncate((seconds * 16_000.0) as usize);
+    samples.truncate(total);
     samples
 }
 

@@ -43,6 +43,7 @@
 #define FAULT HONEST
 #endif
 
+#define NOBODY 1000u
 #define KEPT 48000u
 #define RATE 16000u
 #define BEFORE 6400
@@ -361,7 +362,6 @@ static int32_t reset(lipcast_session *session, uint32_t epoch, lipcast_status *s
   session->slip = 0;
   session->pushed = 0;
 #if FAULT == DEAF_RESET
-  heard_by(session)->end = 0;
   return LIPCAST_OK;
 #else
   memset(heard_by(session), 0, sizeof(audio));
@@ -398,13 +398,14 @@ static uint32_t draw(lipcast_request *request, uint32_t count, uint32_t neighbou
   uint64_t bytes = (uint64_t)square.width * square.height * 3;
   uint32_t shade = shade_of(session, request->frame);
   uint32_t own = shade;
+  (void)own;
   if (bytes > request->slot_len) {
     fail(&request->status, LIPCAST_INVALID_ARG, "the slot is smaller than max_rect");
     return 0;
   }
   shade += session->avatar->shades[request->avatar_frame % 64];
 #if FAULT == BATCH_MEAN
-  shade = (shade * 3 + neighbour) / 4;
+  shade = neighbour == NOBODY ? shade : (shade * 3 + neighbour) / 4;
 #endif
 #if FAULT == LATE_SLIP
   if (request->flags & LIPCAST_REQUEST_DISCARD_OK) {
@@ -441,7 +442,8 @@ static int32_t infer_batch(lipcast_instance *instance, lipcast_request *const *r
   (void)status;
   pthread_mutex_lock(&instance->drawing);
   for (i = 0; i < count; i++) {
-    shade = draw(requests[i], count, i == 0 ? 90 : shade);
+    int stranger = i > 0 && requests[i - 1]->session != requests[i]->session;
+    shade = draw(requests[i], count, stranger ? shade : NOBODY);
   }
 #if FAULT == LOCKED_HEALTH
   struct timespec time = {0, 40000000};
