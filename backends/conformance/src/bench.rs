@@ -38,13 +38,7 @@ impl Shared {
             Some(clip) => vec![clip.clone(), Clip::drawn((256, 320), 4)],
             None => vec![Clip::drawn((256, 320), 12), Clip::drawn((192, 192), 5)],
         };
-        Self {
-            launcher,
-            options,
-            clips,
-            blobs: Mutex::default(),
-            startup: Mutex::default(),
-        }
+        Self { launcher, options, clips, blobs: Mutex::default(), startup: Mutex::default() }
     }
 
     /// What a check's limit grows by: models may take minutes to load.
@@ -175,9 +169,7 @@ impl Host<'_> {
         self.bench.doing(doing);
         match call(&*self.subject) {
             Ok(value) => Ok(Ok(value)),
-            Err(Fault::Said(error)) if error.message.is_empty() => {
-                Err(unexpected(doing, Fault::Said(error)))
-            }
+            Err(Fault::Said(error)) if error.message.is_empty() => Err(unexpected(doing, Fault::Said(error))),
             Err(Fault::Said(error)) => Ok(Err(error)),
             Err(lost) => Err(unexpected(doing, lost)),
         }

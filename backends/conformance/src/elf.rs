@@ -23,7 +23,8 @@ impl Symbols {
     /// Of the 64-bit little-endian library at `path`.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        Self::parse(&bytes).ok_or_else(|| "its section headers are malformed, or it was stripped of them".into())
+        Self::parse(&bytes)
+            .ok_or_else(|| "its section headers are malformed, or it was stripped of them".into())
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

@@ -58,13 +58,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            config: Value::Null,
-            clip: None,
-            only: None,
-            strict: false,
-            soak: Duration::ZERO,
-            seed: 1,
-        }
+        Self { config: Value::Null, clip: None, only: None, strict: false, soak: Duration::ZERO, seed: 1 }
     }
 }

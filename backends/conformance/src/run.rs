@@ -67,7 +67,9 @@ fn run_one(shared: &Arc<Shared>, check: &'static Check) -> Entry {
     let theirs = bench.clone();
     thread::spawn(move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| (check.run)(&theirs)));
-        drop(sender.send(outcome.unwrap_or_else(|_| Err(fails("the check itself panicked", "a fault of the check")))));
+        drop(sender.send(
+            outcome.unwrap_or_else(|_| Err(fails("the check itself panicked", "a fault of the check"))),
+        ));
     });
     let outcome = match receiver.recv_timeout(limit) {
         Ok(outcome) => outcome,
@@ -81,7 +83,9 @@ fn run_one(shared: &Arc<Shared>, check: &'static Check) -> Entry {
                 "look for a lock that is taken twice, or a loop that waits for what never comes",
             ))
         }
-        Err(RecvTimeoutError::Disconnected) => Err(fails("the check ended without a word", "a fault of the check")),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(fails("the check ended without a word", "a fault of the check"))
+        }
     };
     let lines = bench.lines();
     bench.kill();

@@ -40,7 +40,7 @@ enum Command {
     /// Prepare, list, show and delete avatars.
     #[command(subcommand)]
     Avatar(avatar::Command),
-    /// Plugins: begin one, see what the plugin folders hold.
+    /// Plugins: begin one, check it, see what the plugin folders hold.
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Measure: lip-sync, A/V sync, and how fast things begin.
@@ -63,17 +63,21 @@ pub enum CliError {
     /// A backend that the settings insist on did not come up.
     #[error("{0}")]
     Unavailable(String),
+    /// A plugin could not be checked at all.
+    #[error("{0}")]
+    Unchecked(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
 }
 
 impl CliError {
-    /// Codes as in `sysexits.h`: 78 for settings, 69 for a missing service.
+    /// Codes as in `sysexits.h`: 78 for settings, 69 for a missing service; 2 for a check that did not take place.
     fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Setup(_) => 78,
             Self::Unavailable(_) => 69,
+            Self::Unchecked(_) => 2,
             Self::Failed(_) => 1,
         }
     }

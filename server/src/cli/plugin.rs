@@ -1,4 +1,6 @@
-//! `lipcast plugin list|new`: what the plugin folders hold, and a project to begin with.
+//! `lipcast plugin check|list|new`: does one keep the contract, what the plugin folders hold, and a project to begin with.
+
+mod check;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use crate::plugins::{self, Language, Listed, Project, WeightState};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    Check(check::Arguments),
     /// Show what lies in the plugin folders of the settings. Opens nothing.
     List {
         /// As a JSON array.
@@ -34,6 +37,7 @@ pub(super) enum Command {
 
 pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliError> {
     match command {
+        Command::Check(arguments) => check::run(settings, arguments),
         Command::List { json } => {
             let listed = plugins::list(&load(settings)?.engine.plugin_dirs);
             if json {

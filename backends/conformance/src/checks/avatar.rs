@@ -24,12 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
         (Needs::Created, 600),
         prepare,
     ),
-    check(
-        ("avatar", "repeatable"),
-        "the same source gives the same bytes",
-        (Needs::Avatar, 120),
-        repeatable,
-    ),
+    check(("avatar", "repeatable"), "the same source gives the same bytes", (Needs::Avatar, 120), repeatable),
     check(
         ("avatar", "frame_without_face"),
         "a frame without a face does not fail the whole",
@@ -97,11 +92,7 @@ fn prepare(bench: &Bench) -> Outcome {
             ));
         }
         host.unload(&avatar)?;
-        passed.figure(
-            format!("prepare {frames} frames of {width}x{height}"),
-            took.as_secs_f64() * 1e3,
-            "ms",
-        );
+        passed.figure(format!("prepare {frames} frames of {width}x{height}"), took.as_secs_f64() * 1e3, "ms");
         passed.figure(format!("blob of {width}x{height}"), blob.len() as f64 / 1024.0, "KiB");
     }
     bench.blob(0)?;
@@ -110,14 +101,22 @@ fn prepare(bench: &Bench) -> Outcome {
 
 fn repeatable(bench: &Bench) -> Outcome {
     let host = bench.ready()?;
-    let twice = [host.prepare(&mut bench.clip(0), &NoProgress)?, host.prepare(&mut bench.clip(0), &NoProgress)?];
+    let twice =
+        [host.prepare(&mut bench.clip(0), &NoProgress)?, host.prepare(&mut bench.clip(0), &NoProgress)?];
     let other = bench.ready()?.prepare(&mut bench.clip(0), &NoProgress)?;
     for (what, blob) in [("prepared again", &twice[1]), ("prepared by another process", &other)] {
         if *blob != twice[0] {
-            let at = blob.iter().zip(&twice[0]).position(|(a, b)| a != b).unwrap_or(blob.len().min(twice[0].len()));
+            let at = blob
+                .iter()
+                .zip(&twice[0])
+                .position(|(a, b)| a != b)
+                .unwrap_or(blob.len().min(twice[0].len()));
             return Err(fails(
-                format!("the same source {what} gave another blob: {} and {} bytes, first difference at {at}",
-                    twice[0].len(), blob.len()),
+                format!(
+                    "the same source {what} gave another blob: {} and {} bytes, first difference at {at}",
+                    twice[0].len(),
+                    blob.len()
+                ),
                 "leave out times, addresses and random numbers; write containers in a fixed order; zero the padding",
             ));
         }
@@ -254,7 +253,8 @@ fn damaged_blobs(bench: &Bench) -> Outcome {
     }
     // After all that the sound blob is still one.
     host.load(&blob)?;
-    Ok(Passed::new().note(format!("{refused} refused, {taken} taken and drawn (seed {})", bench.options().seed)))
+    Ok(Passed::new()
+        .note(format!("{refused} refused, {taken} taken and drawn (seed {})", bench.options().seed)))
 }
 
 /// Two frames of an avatar from a damaged blob: a refusal is fine, a death or a result outside the contract is not.
@@ -291,7 +291,8 @@ pub(super) fn draw_some(stage: &Stage<'_>, frames: u64) -> Result<Vec<Shot>, Tro
 }
 
 fn neighbours(bench: &Bench) -> Outcome {
-    let what = "a session while another avatar is loaded (from its fifth frame) and unloaded (from its ninth)";
+    let what =
+        "a session while another avatar is loaded (from its fifth frame) and unloaded (from its ninth)";
     let look = "keep what belongs to an avatar in the avatar; look for static and shared buffers";
     let alone = draw_some(&bench.stage(0)?, 12)?;
     let other = bench.blob(1)?;

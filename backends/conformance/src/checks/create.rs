@@ -122,7 +122,10 @@ fn settings(bench: &Bench) -> Outcome {
     }
     let health = host.health()?;
     if health.state == HealthState::Broken {
-        return Err(fails(format!("health is BROKEN after create: {}", health.message), "fail create instead"));
+        return Err(fails(
+            format!("health is BROKEN after create: {}", health.message),
+            "fail create instead",
+        ));
     }
     if let Some(stats) = host.stats()?.filter(|stats| !stats.is_object()) {
         return Err(fails(format!("stats gave {stats}"), "stats gives a JSON object"));
@@ -150,7 +153,8 @@ fn odd_settings(bench: &Bench) -> Outcome {
         let doing = format!("create with {what} as settings");
         if host.attempt(&doing, |subject| subject.create(&config, &NoProgress))?.is_ok() {
             if what == "an unknown key" {
-                passed = passed.note("an unknown setting is taken in silence: a typing error will be hard to find");
+                passed = passed
+                    .note("an unknown setting is taken in silence: a typing error will be hard to find");
             }
             // It said yes: it must be usable.
             host.describe()?;
@@ -213,13 +217,19 @@ fn again(bench: &Bench) -> Outcome {
     let rounds = seen.len() - 4;
     if last.threads > first.threads {
         return Err(fails(
-            format!("{} more threads after {rounds} rounds of create and destroy", last.threads - first.threads),
+            format!(
+                "{} more threads after {rounds} rounds of create and destroy",
+                last.threads - first.threads
+            ),
             "destroy joins every thread the instance started",
         ));
     }
     if last.files > first.files {
         return Err(fails(
-            format!("{} more open files after {rounds} rounds of create and destroy", last.files - first.files),
+            format!(
+                "{} more open files after {rounds} rounds of create and destroy",
+                last.files - first.files
+            ),
             "close what create opened, also in pools and caches",
         ));
     }

@@ -11,12 +11,7 @@ use crate::outcome::{Outcome, Passed, Trouble, fails, skipped};
 use crate::subject::Inspect;
 
 pub(super) const CHECKS: &[Check] = &[
-    check(
-        ("load", "descriptor"),
-        "it loads and says who it is",
-        (Needs::Nothing, 30),
-        descriptor,
-    ),
+    check(("load", "descriptor"), "it loads and says who it is", (Needs::Nothing, 30), descriptor),
     check(
         ("load", "symbols"),
         "the library exports its one entry and nothing else",
@@ -69,7 +64,9 @@ fn descriptor(bench: &Bench) -> Outcome {
                     "capabilities: chunk_frames is {} with a lookahead_ms of {}",
                     capabilities.chunk_frames, capabilities.lookahead_ms
                 ),
-                format!("the look-ahead must cover the rest of the chunk: at least {chunk} ms at 25 frames a second"),
+                format!(
+                    "the look-ahead must cover the rest of the chunk: at least {chunk} ms at 25 frames a second"
+                ),
             ));
         }
     }
@@ -99,7 +96,8 @@ fn symbols(bench: &Bench) -> Outcome {
     }
     let mut passed = Passed::new();
     if symbols.unique {
-        passed = passed.note("it has unique symbols, which plugins share even so: build with -fno-gnu-unique");
+        passed =
+            passed.note("it has unique symbols, which plugins share even so: build with -fno-gnu-unique");
     }
     Ok(passed)
 }
@@ -166,7 +164,8 @@ fn tables(bench: &Bench) -> Outcome {
     let mut passed = Passed::new();
     for trial in &trials {
         let (name, code) = (trial["name"].as_str().unwrap_or("?"), trial["code"].as_str().unwrap_or("?"));
-        let (message, must) = (trial["message"].as_str().unwrap_or(""), trial["must_work"] == Value::Bool(true));
+        let (message, must) =
+            (trial["message"].as_str().unwrap_or(""), trial["must_work"] == Value::Bool(true));
         if must && code != "OK" {
             return Err(fails(
                 format!("create with {name}: {code}: {message}"),

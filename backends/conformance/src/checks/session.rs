@@ -260,7 +260,10 @@ fn queue(bench: &Bench) -> Outcome {
     let doing = "push_audio after all frames were drawn";
     if host.attempt(doing, |subject| subject.push(performer.session, from, &pcm, false))?.is_err() {
         return Err(fails(
-            format!("after WOULD_BLOCK at {seconds:.2} s all {} frames were drawn, and the queue is still full", last),
+            format!(
+                "after WOULD_BLOCK at {seconds:.2} s all {} frames were drawn, and the queue is still full",
+                last
+            ),
             "what frames that were drawn have heard, and lookbehind_ms, is all that need be kept",
         ));
     }
@@ -297,7 +300,8 @@ fn parameters(bench: &Bench) -> Outcome {
         ("an unknown key", json!({"no_such_parameter": [1, {"a": null}]})),
         ("a text of 20000 characters", json!({"long": "x".repeat(20_000)})),
     ] {
-        let params = lipcast_plugins_api::types::SessionParams { params: odd, ..params_of(&stage.avatar.info) };
+        let params =
+            lipcast_plugins_api::types::SessionParams { params: odd, ..params_of(&stage.avatar.info) };
         let doing = format!("open_session with {what}");
         match host.attempt(&doing, |subject| subject.open(stage.avatar.id, &params))? {
             Ok(session) => {

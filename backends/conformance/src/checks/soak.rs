@@ -100,7 +100,10 @@ fn random(bench: &Bench) -> Outcome {
     if let Some(before) = before {
         let after = host.footprint_since(&before)?;
         let grown = after.memory.saturating_sub(before.memory);
-        if after.threads > before.threads || after.files > before.files || grown > (8 << 20).max(before.memory / 20) {
+        if after.threads > before.threads
+            || after.files > before.files
+            || grown > (8 << 20).max(before.memory / 20)
+        {
             return Err(fails(
                 format!(
                     "since a quarter of the time it grew by {}, {} threads and {} files (seed {seed})",

@@ -78,5 +78,6 @@ fn ladder(bench: &Bench) -> Outcome {
             "use smaller models, fewer steps or another device; without --strict this is only told",
         ));
     }
-    Ok(passed.note(format!("{best:.1} frames a second: real time for {sessions:.1} sessions at {rate:.1} fps")))
+    Ok(passed
+        .note(format!("{best:.1} frames a second: real time for {sessions:.1} sessions at {rate:.1} fps")))
 }

@@ -16,7 +16,8 @@ pub(super) fn write(report: &Report) -> String {
     }
     let (passed, failed, skipped) =
         (report.count(Verdict::Passed), report.count(Verdict::Failed), report.count(Verdict::Skipped));
-    let _ = writeln!(text, "\n{passed} passed, {failed} failed, {skipped} skipped in {:.1} s", report.seconds);
+    let _ =
+        writeln!(text, "\n{passed} passed, {failed} failed, {skipped} skipped in {:.1} s", report.seconds);
     text
 }
 

@@ -39,7 +39,11 @@ pub(super) fn run(host: &Path, what: Inspect, library: &Path, config: &Value) ->
             Ok(None) | Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(refused(format!("no end after {} s, inspecting: {}", LIMIT.as_secs(), what.word())));
+                return Err(refused(format!(
+                    "no end after {} s, inspecting: {}",
+                    LIMIT.as_secs(),
+                    what.word()
+                )));
             }
         }
     };

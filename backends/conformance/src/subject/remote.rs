@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use lipcast_plugins_api::abi;
 use lipcast_plugins_api::loader::{Progress, Source};
-use lipcast_plugins_api::types::{Code, Descriptor, Error, Health, LogLevel, MetricKind, SessionMode, SessionParams};
+use lipcast_plugins_api::types::{
+    Code, Descriptor, Error, Health, LogLevel, MetricKind, SessionMode, SessionParams,
+};
 use lipcast_wire::client::{Blob, Blocking, CallError, Calls, Events, Host, RemoteAvatar};
 use lipcast_wire::layout::{PUSH_SAMPLES, request};
 use lipcast_wire::op::{Op, Request};
@@ -18,7 +20,9 @@ use lipcast_wire::spawn::ChildCommand;
 use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::Value;
 
-use super::{Ask, Drawn, Fault, HELLO_LIMIT, Inspect, Launcher, LoadedAvatar, Refused, Reply, Subject, inspect};
+use super::{
+    Ask, Drawn, Fault, HELLO_LIMIT, Inspect, Launcher, LoadedAvatar, Refused, Reply, Subject, inspect,
+};
 
 /// Starts a backend in a process, as a server does.
 #[derive(Clone, Debug)]
@@ -203,9 +207,7 @@ impl Subject for Remote {
 
     fn prepare(&self, source: &mut dyn Source, params: &Value, progress: &dyn Progress) -> Reply<Vec<u8>> {
         let mut blob = Vec::new();
-        self.calls
-            .prepare_avatar(source, params, &mut blob, progress)
-            .map_err(|error| self.fault(error))?;
+        self.calls.prepare_avatar(source, params, &mut blob, progress).map_err(|error| self.fault(error))?;
         Ok(blob)
     }
 
@@ -287,8 +289,7 @@ impl Subject for Remote {
                 return Err(overrun());
             }
             let result = result?;
-            let picture =
-                if result.unchanged { Vec::new() } else { avatar.picture(request.slot, &result) };
+            let picture = if result.unchanged { Vec::new() } else { avatar.picture(request.slot, &result) };
             Ok(Drawn { result, picture })
         };
         Ok(answers.into_iter().zip(&wanted).map(checked).collect())

@@ -19,7 +19,17 @@ pub fn compile(folder: &Path, source: &Path, name: &str, macros: &[&str]) -> Pat
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins-api/include");
     let library = folder.join(format!("{name}.so"));
     let output = Command::new("cc")
-        .args(["-std=c11", "-O1", "-g", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"])
+        .args([
+            "-std=c11",
+            "-O1",
+            "-g",
+            "-shared",
+            "-fPIC",
+            "-fvisibility=hidden",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+        ])
         .args(macros)
         .arg("-I")
         .arg(include)

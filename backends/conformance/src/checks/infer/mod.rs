@@ -184,7 +184,9 @@ fn late_frames(bench: &Bench) -> Outcome {
         }
     }
     let look = match order {
-        FrameOrder::Any => "with order ANY a frame depends on its audio only; if it needs all before it, say SEQUENTIAL",
+        FrameOrder::Any => {
+            "with order ANY a frame depends on its audio only; if it needs all before it, say SEQUENTIAL"
+        }
         FrameOrder::Sequential => "a late frame may go without a picture, but the motion must stay in step",
     };
     let what = "a session whose every third frame was late or left out";

@@ -1,0 +1,227 @@
+//! `lipcast plugin check`: does a plugin keep the contract? Every check in a fresh process of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use lipcast_conformance::subject::{Launcher, ProcessLauncher};
+use lipcast_conformance::{Clip, Format, Options, Report, Verdict, check};
+use lipcast_engine::avatar::{AvatarId, AvatarStore};
+use lipcast_plugins_api::loader::Source;
+use lipcast_wire::spawn::ChildCommand;
+use serde_json::Value;
+
+use super::super::CliError;
+use crate::plugins::{Manifest, ManifestProgram};
+
+/// Checks a shared library, a plugin folder, or (after `--`) a program that speaks the exec protocol.
+///
+/// Here --config names a JSON file with the backend's own settings. Ends with 0 when nothing failed, 1 when something
+/// did, 2 when nothing could be checked.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Arguments {
+    /// A shared library, or a folder with a plugin.toml.
+    #[arg(required_unless_present = "command")]
+    path: Option<PathBuf>,
+    /// The folder of a prepared avatar; without it, drawn faces of two sizes are used.
+    #[arg(long, value_name = "DIR")]
+    avatar: Option<PathBuf>,
+    /// What the report is written as.
+    #[arg(long, value_enum, default_value = "text")]
+    format: FormatName,
+    /// Where the report is written; standard output then says how each check went.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Slower than real time is a failure too.
+    #[arg(long)]
+    strict: bool,
+    /// Try random operations for so long, like 60s or 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s")]
+    soak: Duration,
+    /// What damaged blobs and random operations are made from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only this group (load, create, avatar, infer, session, threads, panic, speed, soak), or one check: group.name.
+    #[arg(long, value_name = "GROUP")]
+    only: Option<String>,
+    /// A program and its arguments, instead of a path.
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatName {
+    Text,
+    Json,
+    Junit,
+}
+
+pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
+    let launcher = launcher(&arguments)?;
+    let options = Options {
+        config: config.map_or(Ok(Value::Null), backend_settings)?,
+        clip: arguments.avatar.as_deref().map(clip_of).transpose()?,
+        only: arguments.only.clone(),
+        strict: arguments.strict,
+        soak: arguments.soak,
+        seed: arguments.seed,
+    };
+    let format = match arguments.format {
+        FormatName::Text => Format::Text,
+        FormatName::Json => Format::Json,
+        FormatName::Junit => Format::Junit,
+    };
+    // Told as it goes, unless the report itself is all that standard output shall hold.
+    let live = arguments.output.is_some() || format == Format::Text;
+    if live {
+        println!("{}", launcher.origin());
+    }
+    let mut group = "";
+    let report = check(launcher, options, &mut |entry| {
+        if live && entry.group != group {
+            group = entry.group;
+            println!("\n{group}");
+        }
+        if live {
+            print!("{}", entry.text());
+            // Whoever watches sees each line as it comes; one who went away is no reason to stop.
+            let _ = std::io::stdout().flush();
+        }
+    });
+    match &arguments.output {
+        Some(path) => std::fs::write(path, report.write(format))
+            .map_err(|error| CliError::Unchecked(format!("{}: {error}", path.display())))?,
+        None if format != Format::Text => print!("{}", report.write(format)),
+        None => {}
+    }
+    let summary = summary(&report);
+    match report.exit_code() {
+        0 => {
+            if live {
+                println!("\n{summary}");
+            }
+            Ok(())
+        }
+        1 => Err(CliError::Failed(format!("\n{summary}"))),
+        _ if report.entries.is_empty() => Err(CliError::Unchecked("there is no such check or group".into())),
+        _ => Err(CliError::Unchecked(format!("\nnothing could be checked: {summary}"))),
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let count = |verdict| report.count(verdict);
+    let (passed, failed) = (count(Verdict::Passed), count(Verdict::Failed));
+    let skipped = count(Verdict::Skipped);
+    format!("{passed} passed, {failed} failed, {skipped} skipped in {:.1} s", report.seconds)
+}
+
+/// What starts the plugin: `backend-host` for libraries, the program itself otherwise.
+fn launcher(arguments: &Arguments) -> Result<Arc<dyn Launcher>, CliError> {
+    let Some(path) = &arguments.path else {
+        return Ok(Arc::new(exec(&arguments.command, None)?));
+    };
+    let path = std::path::absolute(path).map_err(|error| CliError::Unchecked(error.to_string()))?;
+    if !path.is_dir() {
+        return library(&path);
+    }
+    let manifest = Manifest::read(&path).map_err(|error| CliError::Unchecked(error.to_string()))?;
+    match manifest.program {
+        ManifestProgram::Library { file, .. } => library(&path.join(file)),
+        ManifestProgram::Exec(command) => Ok(Arc::new(exec(&command, Some(path))?)),
+    }
+}
+
+fn library(path: &Path) -> Result<Arc<dyn Launcher>, CliError> {
+    if !path.is_file() {
+        return Err(CliError::Unchecked(format!("{}: there is no such file", path.display())));
+    }
+    let own = std::env::current_exe().map_err(|error| CliError::Unchecked(error.to_string()))?;
+    let host = own.with_file_name("backend-host");
+    if !host.is_file() {
+        return Err(CliError::Unchecked(format!(
+            "{} is missing: it belongs beside this program",
+            host.display()
+        )));
+    }
+    Ok(Arc::new(ProcessLauncher::library(&host, path)))
+}
+
+fn exec(command: &[String], folder: Option<PathBuf>) -> Result<ProcessLauncher, CliError> {
+    let [program, rest @ ..] = command else {
+        return Err(CliError::Unchecked("there is no program to start".into()));
+    };
+    // A relative path with a folder in it lies in the plugin's own; a bare name is looked up in PATH.
+    let program = match &folder {
+        Some(folder) if program.contains('/') => folder.join(program),
+        _ => PathBuf::from(program),
+    };
+    Ok(ProcessLauncher {
+        origin: command.join(" "),
+        command: ChildCommand {
+            program,
+            arguments: rest.iter().map(Into::into).collect(),
+            folder,
+            core_dumps: false,
+        },
+        library: None,
+    })
+}
+
+fn backend_settings(path: &Path) -> Result<Value, CliError> {
+    let unreadable = |error: String| {
+        let text = "--config names the backend's own settings here, a JSON object";
+        CliError::Unchecked(format!("{}: {error}\n    help: {text}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
+}
+
+/// Frames of a prepared avatar that are used at most: every one is kept in memory.
+const FRAMES: usize = 40;
+
+fn clip_of(folder: &Path) -> Result<Clip, CliError> {
+    let failed = |error: String| CliError::Unchecked(format!("{}: {error}", folder.display()));
+    let folder = folder.canonicalize().map_err(|error| failed(error.to_string()))?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let id = AvatarId::parse(&name).map_err(|error| failed(error.to_string()))?;
+    let store =
+        AvatarStore::open(folder.parent().unwrap_or(&folder)).map_err(|error| failed(error.to_string()))?;
+    let avatar = store.avatar(&id).map_err(|error| failed(error.to_string()))?;
+    let mut source = avatar.open_source().map_err(|error| failed(error.to_string()))?;
+    let count = source.frame_count().min(FRAMES);
+    let (width, height) = source.size();
+    let mut clip = Clip {
+        size: (width as u32, height as u32),
+        fps: (avatar.fps().num(), avatar.fps().den()),
+        frames: Vec::with_capacity(count),
+        landmarks: Vec::new(),
+        boxes: Vec::new(),
+        assets: Vec::new(),
+        unreadable: None,
+    };
+    let mut rgb = Vec::new();
+    for index in 0..count {
+        source.frame(index, &mut rgb).map_err(|error| failed(error.to_string()))?;
+        clip.frames.push(rgb.as_slice().into());
+        let face = avatar.face(index);
+        clip.landmarks.push(face.map(|face| face.landmarks));
+        clip.boxes.push(face.map(|face| face.face_box));
+    }
+    debug_assert_eq!(clip.frame_count() as usize, count);
+    Ok(clip)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.parse().map_err(|_| "a number with s, m or h, like 60s".to_owned())?;
+    let seconds = match unit {
+        "" | "s" => number,
+        "m" => number * 60,
+        "h" => number * 3_600,
+        _ => return Err("a number with s, m or h, like 60s".to_owned()),
+    };
+    Ok(Duration::from_secs(seconds))
+}
