@@ -33,6 +33,9 @@ pub(super) struct SessionState<B: Backend> {
     pub(super) session: B::Session,
 }
 
+/// The session parameter that makes `open_session` panic, to see that panics are caught.
+const DEBUG_PANIC: &str = "debug_panic";
+
 /// The call table of backend `B`.
 pub(super) struct Adapter<B>(PhantomData<B>);
 
@@ -247,6 +250,8 @@ unsafe extern "C" fn open_session<B: Backend>(
             fps: (params.fps_num, params.fps_den),
             params: json,
         };
+        // `lipcast plugin check` asks for it: a library that was built without unwinding ends its process here.
+        assert!(params.params[DEBUG_PANIC] != Value::Bool(true), "asked for by `{DEBUG_PANIC}`");
         let session = state.backend.open_session(avatar.avatar.clone(), &params)?;
         let session = Box::into_raw(Box::new(SessionState { backend: state.backend.clone(), session }));
         // SAFETY: a valid out argument.

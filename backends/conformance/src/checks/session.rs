@@ -139,9 +139,10 @@ fn close_busy(bench: &Bench) -> Outcome {
     let host = &stage.host;
     for round in 0..3 {
         let mut busy = Performer::open(&stage)?;
-        busy.say(host, LEAD_IN, &voice(1, 2.0))?;
-        busy.play(host, LEAD_IN..LEAD_IN + round * 3)?;
-        busy.feed(host, LEAD_IN + round * 3)?;
+        // From the very start of the timeline: the next session hears nothing there.
+        busy.say(host, 0, &voice(1, 2.0))?;
+        busy.play(host, 0..round * 3)?;
+        busy.feed(host, round * 3)?;
         host.close(busy.session)?;
         let mut next = Performer::open(&stage)?;
         next.say(host, LEAD_IN, &voice(0, 1.0))?;

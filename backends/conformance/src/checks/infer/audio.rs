@@ -10,6 +10,9 @@ use crate::performer::{LEAD_IN, Performer, draw};
 /// How far beyond the look-ahead the audio is changed: 400 ms.
 const BEYOND: u64 = 6_400;
 
+/// A signal by the number of its sample.
+type Signal = fn(usize) -> f32;
+
 /// Frame `k`, reached frame by frame; `beyond` is then pushed behind all that it may hear.
 fn at(bench: &Bench, k: u64, beyond: &[f32]) -> Result<Vec<Shot>, Trouble> {
     let stage = bench.stage(0)?;
@@ -59,7 +62,7 @@ pub(super) fn odd_audio(bench: &Bench) -> Outcome {
     let stage = bench.stage(0)?;
     let host = &stage.host;
     let mut passed = Passed::new();
-    let odd: [(&str, fn(usize) -> f32); 8] = [
+    let odd: [(&str, Signal); 8] = [
         ("silence", |_| 0.0),
         ("NaN", |_| f32::NAN),
         ("infinity", |_| f32::INFINITY),
