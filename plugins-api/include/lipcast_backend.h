@@ -215,7 +215,7 @@ typedef struct lipcast_avatar_info {
   uint32_t canvas_height; /* even, at most 8192 */
   uint32_t fps_num;       /* the avatar's own rate, above 0 */
   uint32_t fps_den;       /* above 0 */
-  uint32_t frame_count;   /* avatar frames, as many as the source had; 0: the backend draws without (then idle
+  uint32_t frame_count;   /* avatar frames, as many as the source had, at most 262144; 0: the backend draws without (then idle
                              is IDLE_BACKEND) */
   lipcast_rect max_rect;  /* even; every result and mask lies inside; slots are sized by it */
   uint32_t slots;         /* results the backend likes to have in flight; 0: the host chooses */

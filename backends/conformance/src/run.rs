@@ -103,7 +103,7 @@ fn entry(check: &Check, outcome: Outcome, lines: Vec<String>) -> Entry {
         Err(Trouble::Fails(failure)) => {
             let mut entry = Entry::new(check, Verdict::Failed, failure.what.clone());
             let lines = if failure.lines.is_empty() { lines } else { failure.lines };
-            let last = lines.len().saturating_sub(8);
+            let last = lines.len().saturating_sub(12);
             entry.failure = Some(Failure { lines: lines[last..].to_vec(), ..failure });
             entry
         }

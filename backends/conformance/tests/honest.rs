@@ -58,7 +58,7 @@ fn the_probe_passes_in_this_process() {
 fn what_is_no_library_cannot_be_checked() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("text.so");
-    std::fs::write(&file, "no library").unwrap();
+    std::fs::write(&file, "this is no library at all").unwrap();
     let report = check_library(&file, Options::default());
     assert_eq!(report.exit_code(), 2);
     assert!(report.entries[0].reason.contains("no ELF header"), "{}", report.write(Format::Text));

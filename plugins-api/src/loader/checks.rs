@@ -6,6 +6,9 @@ use crate::types::{Alpha, AvatarInfo, Code, Error, FrameMask, IdleBy, PixelForma
 /// The largest canvas side, pixels.
 const CANVAS_LIMIT: u32 = 8192;
 
+/// Most avatar frames: almost three hours at 25 a second. A damaged blob may claim billions, and a mask is read of each.
+const FRAME_LIMIT: u32 = 1 << 18;
+
 /// A checked result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameResult {
@@ -104,6 +107,9 @@ pub fn avatar_info(info: AvatarInfo) -> Result<AvatarInfo, Error> {
     }
     if info.fps.0 == 0 || info.fps.1 == 0 {
         return Err(bad(format!("a frame rate of {}/{}", info.fps.0, info.fps.1)));
+    }
+    if info.frame_count > FRAME_LIMIT {
+        return Err(bad(format!("{} avatar frames: {FRAME_LIMIT} are the most", info.frame_count)));
     }
     if info.frame_count == 0 && info.idle == IdleBy::Host {
         return Err(bad("no avatar frames, yet the host is to show them while idle".into()));

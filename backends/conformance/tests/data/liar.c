@@ -278,6 +278,9 @@ static int32_t frame_mask(lipcast_avatar *avatar, uint32_t frame, lipcast_frame_
 #if FAULT == CROSS_TALK || FAULT == STICKY_AUDIO
 static audio shared;
 #endif
+#if FAULT == CROSS_TALK
+static int open_sessions;
+#endif
 
 static int32_t open_session(lipcast_instance *instance, lipcast_avatar *avatar,
                             const lipcast_session_params *params, lipcast_session **out, lipcast_status *status) {
@@ -294,6 +297,11 @@ static int32_t open_session(lipcast_instance *instance, lipcast_avatar *avatar,
 #if FAULT == STICKY_AUDIO
   memcpy(session->heard->samples, shared.samples, sizeof(shared.samples));
 #endif
+#if FAULT == CROSS_TALK
+  if (open_sessions++ == 0) {
+    memset(&shared, 0, sizeof(shared));
+  }
+#endif
   session->avatar = avatar;
   session->fps_num = params->fps_num;
   session->fps_den = params->fps_den;
@@ -302,6 +310,9 @@ static int32_t open_session(lipcast_instance *instance, lipcast_avatar *avatar,
 }
 
 static void close_session(lipcast_session *session) {
+#if FAULT == CROSS_TALK
+  open_sessions--;
+#endif
 #if FAULT == STICKY_AUDIO
   memcpy(shared.samples, session->heard->samples, sizeof(shared.samples));
 #endif
