@@ -498,7 +498,9 @@ fn a_frame_that_breaks_two_backends_ends_the_session_and_reaches_no_third() {
     let house = House::of(&[&a, &b, &c]);
     let mut show = Show::warm(&a, &house, "b");
     show.play_all();
-    assert_eq!(show.drawn(), "a30");
+    // It ends when that is known, which may be while frames that were planned before it have not left.
+    let drawn = show.units.len() as u64;
+    assert!((30 - AHEAD..=30).contains(&drawn) && show.drawn() == format!("a{drawn}"), "{}", show.drawn());
     assert!(show.performance.over().unwrap().contains("frame 30"), "{:?}", show.performance.over());
     assert_eq!(c.batch_p99(), Duration::ZERO, "it was asked nothing");
 }
