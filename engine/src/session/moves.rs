@@ -50,7 +50,8 @@ impl Performance {
     /// [`plan`](Self::plan) begins with it.
     pub fn attend(&mut self) {
         if let Some(reason) = self.lead.as_ref().and_then(|lead| lead.instance().lost()) {
-            self.lose(reason, &[]);
+            // What it answered before it was lost counts, and so does what it says of the batch that broke it.
+            self.bid_farewell(reason, None);
         }
         if let Some(lead) = &self.lead
             && lead.waiting() as u64 >= self.unanswered_limit
