@@ -29,6 +29,8 @@ pub(super) struct Desk<C: Cargo, R> {
     owners: BTreeMap<u64, u64>,
     /// Calls so far; tells which came before a batch was thought of.
     arrivals: u64,
+    /// This incarnation has answered a request, whether or not its session still wanted it.
+    pub(super) answered: bool,
     /// A batch is wanted: only calls that came before this go out until it does.
     cut: Option<u64>,
     rules: PhantomData<R>,
@@ -45,8 +47,6 @@ struct Batch {
 /// What a result says about the incarnation itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It answered a request.
-    Works,
     /// Nothing.
     Unknown,
     /// It is of no more use.
@@ -67,6 +67,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
             next_op: 0,
             owners: BTreeMap::new(),
             arrivals: 0,
+            answered: false,
             cut: None,
             rules: PhantomData,
         }
@@ -76,6 +77,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
     pub(super) fn begin(&mut self, abilities: Abilities) {
         self.abilities = Abilities { max_batch: abilities.max_batch.max(1), ..abilities };
         self.next_op = 0;
+        self.answered = false;
         self.watch.forget();
     }
 
@@ -228,9 +230,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         }
         let (mut verdict, mut no_room) = (Verdict::Unknown, false);
         for (ticket, result) in batch.tickets.into_iter().zip(results) {
-            if result.is_ok() && verdict == Verdict::Unknown {
-                verdict = Verdict::Works;
-            }
+            self.answered |= result.is_ok();
             if let Err(error) = &result {
                 no_room |= error.code == Code::OomDevice;
                 if error.code == Code::DeviceLost {
@@ -322,7 +322,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         for ticket in &mut batch {
             if let Some(seat) = self.seats.get_mut(&ticket.session) {
                 seat.in_batch = true;
-                seat.hand_on(&mut ticket.request.flags);
+                seat.hand_on(&mut ticket.request);
             }
         }
         let shown = batch.iter().filter(|ticket| !ticket.request.flags.discard_ok);
@@ -342,7 +342,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
             if let Some(seat) = seats.get_mut(&session)
                 && R::carries_marks()
             {
-                seat.carry(request.flags);
+                seat.carry(request);
             }
             if R::answers_expired() {
                 out.push(Action::Reply { session, request, outcome: Outcome::Expired });

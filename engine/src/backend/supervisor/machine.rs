@@ -99,8 +99,10 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
             LinkEvent::OpDone { op, result } => self.desk.call_done(op, result, now, out),
             LinkEvent::BatchDone { op, results } => self.desk.batch_done(op, results, now, out),
         };
+        if self.desk.answered {
+            self.life.prove();
+        }
         match verdict {
-            Verdict::Works => self.life.prove(),
             Verdict::Unknown => {}
             Verdict::Lost(reason) => self.life.lose(&reason, now),
             Verdict::Worn(reason) => self.life.recycle(&reason, now),

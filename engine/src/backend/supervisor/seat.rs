@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use lipcast_plugins_api::author::{Code, Error};
 
 use super::{Cargo, Op, Outcome, Request, Rules};
-use crate::backend::RequestFlags;
 
 #[derive(Debug)]
 pub(super) struct Seat<C: Cargo> {
@@ -23,8 +22,8 @@ pub(super) struct Seat<C: Cargo> {
     pub(super) blocked: bool,
     pub(super) in_batch: bool,
     pub(super) trouble: Option<Trouble>,
-    /// Marks of requests that the backend never saw.
-    carried: RequestFlags,
+    /// Requests that the backend never saw, for their marks.
+    carried: Vec<Request>,
 }
 
 #[derive(Debug)]
@@ -77,7 +76,7 @@ impl<C: Cargo> Seat<C> {
             blocked: false,
             in_batch: false,
             trouble: None,
-            carried: RequestFlags::default(),
+            carried: Vec::new(),
         }
     }
 
@@ -127,7 +126,7 @@ impl<C: Cargo> Seat<C> {
     pub(super) fn clear(&mut self) -> Vec<Request> {
         self.held = false;
         self.blocked = false;
-        self.carried = RequestFlags::default();
+        self.carried.clear();
         let mut asked = Vec::new();
         self.waiting.retain(|item| {
             if let Item::Ask(request) = item {
@@ -139,16 +138,20 @@ impl<C: Cargo> Seat<C> {
     }
 
     /// Remembers the marks of a request that the backend did not see.
-    pub(super) fn carry(&mut self, flags: RequestFlags) {
-        self.carried.first |= flags.first;
-        self.carried.last |= flags.last;
+    pub(super) fn carry(&mut self, request: Request) {
+        if request.flags.first || request.flags.last {
+            self.carried.push(request);
+        }
     }
 
-    /// Adds what was carried to a request that the backend will see.
-    pub(super) fn hand_on(&mut self, flags: &mut RequestFlags) {
-        let carried = std::mem::take(&mut self.carried);
-        // Where a new run begins, the end of the last one says nothing any more.
-        flags.last |= carried.last && !flags.first;
-        flags.first |= carried.first;
+    /// Adds what was carried to a request that the backend will see. What expired behind it is not its own: that
+    /// waits for a later one.
+    pub(super) fn hand_on(&mut self, request: &mut Request) {
+        let begins = request.flags.first;
+        for carried in self.carried.extract_if(.., |carried| carried.seq < request.seq) {
+            // Where a new run begins, the end of the last one says nothing any more.
+            request.flags.last |= carried.flags.last && !begins;
+            request.flags.first |= carried.flags.first;
+        }
     }
 }

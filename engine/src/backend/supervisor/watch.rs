@@ -49,14 +49,15 @@ impl Watch {
     }
 
     pub(super) fn beat<R: Rules>(&mut self, beat: u32, policy: &Policy, now: Duration) {
+        let passed = |since| now.saturating_sub(since);
         match self.beat {
-            None => self.lived = now.saturating_sub(self.since),
             Some((before, _)) if before == beat => return,
-            Some((before, at)) => {
-                let passed = now.saturating_sub(at.max(self.since));
+            Some((before, at)) if at >= self.since => {
                 let beats = policy.beat_period.saturating_mul(beat.wrapping_sub(before));
-                self.lived += R::lived(passed, beats);
+                self.lived += R::lived(passed(at), beats);
             }
+            // It was not looked at since the call began, so which of the beats fell into that time is not known.
+            _ => self.lived = R::lived(passed(self.since), policy.beat_sample),
         }
         self.beat = Some((beat, now));
     }
@@ -78,12 +79,10 @@ impl Watch {
         if self.out.is_empty() {
             return None;
         }
-        let hard = self.hard::<R>(policy);
-        Some(match self.beat {
-            None => self.since + hard,
-            Some(_) => (self.looked.max(self.since) + policy.beat_sample)
-                .min(self.since + hard * policy.starved_factor),
-        })
+        // Also before the first beat was heard: the host may stand still already.
+        let look = self.looked.max(self.since) + policy.beat_sample;
+        let patience = if self.beat.is_some() { policy.starved_factor } else { 1 };
+        Some(look.min(self.since + self.hard::<R>(policy) * patience))
     }
 
     /// The 99th percentile of the last batches.
