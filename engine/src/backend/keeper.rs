@@ -5,6 +5,7 @@
 //! (`PR_SET_PDEATHSIG`).
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -376,8 +377,14 @@ impl Desk {
                 return match started {
                     Ok(link) => Box::new(link),
                     Err(error) => {
-                        let program = program.command.program.display();
-                        Box::new(NoLink::failed(format!("{program} cannot be started: {error}")))
+                        let reason =
+                            format!("{} cannot be started: {error}", program.command.program.display());
+                        match error.kind() {
+                            ErrorKind::NotFound | ErrorKind::PermissionDenied => {
+                                Box::new(NoLink::refused(reason))
+                            }
+                            _ => Box::new(NoLink::failed(reason)),
+                        }
                     }
                 };
             }

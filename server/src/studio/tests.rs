@@ -40,7 +40,8 @@ impl Server {
     async fn open_in(folder: tempfile::TempDir) -> Self {
         // Time enough on a machine that has other things to do.
         let text = "[server]\nrequest_timeout = \"10m\"\n[engine]\nbackends = [\"text\", \"gone\"]\nplugin_dirs = [\".\"]\n\
-                    [backend.text]\nlibrary = \"libtext.so\"\n[backend.gone]\nlibrary = \"libgone.so\"\n";
+                    [backend.text]\nlibrary = \"libtext.so\"\nisolation = \"in-process\"\n\
+                    [backend.gone]\nlibrary = \"libgone.so\"\nisolation = \"in-process\"\n";
         let bases = Bases { config: folder.path().to_owned(), program: folder.path().to_owned() };
         let config = Arc::new(Config::parse("test.toml", text, &bases).unwrap());
         let studio = EngineStudio::open(config.clone()).unwrap();
