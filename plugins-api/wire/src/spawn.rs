@@ -136,10 +136,19 @@ impl Child {
 
     /// How it ended, if it has, in words.
     pub fn ended(&mut self) -> Option<String> {
-        if self.ended.is_none() {
+        if self.ended.is_none() && self.is_over() {
+            // What it started and left behind goes with it, and with that the last ends of its socket. It is not
+            // reaped yet, so the number of its group is still its own.
+            let _ = rustix::process::kill_process_group(Pid::from_child(&self.process), Signal::KILL);
             self.ended = self.process.try_wait().ok().flatten();
         }
         self.ended.map(in_words)
+    }
+
+    fn is_over(&self) -> bool {
+        let mut end = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut end, Some(&now)), Ok(1))
     }
 
     /// The signal that ended it.

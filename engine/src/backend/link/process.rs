@@ -27,6 +27,9 @@ use crate::backend::supervisor::{LinkEvent, Op, Ticket};
 /// How often the backend is asked how it feels, and how long it may take to say it.
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
+/// Between the closing of a dying process's socket and its end, amply.
+const A_MOMENT: Duration = Duration::from_millis(20);
+
 /// What is started, and for whom.
 #[derive(Debug, Clone)]
 pub(in crate::backend) struct ProcessProgram {
@@ -51,6 +54,8 @@ pub(in crate::backend) struct ProcessLink {
     /// Its end was told: nothing else is.
     over: bool,
     started: bool,
+    /// It is known how the opening came out; an end before that says less than what is still on its way.
+    settled: bool,
     /// The process opens a library, and is not a program of its own.
     has_library: bool,
     killed: bool,
@@ -66,7 +71,12 @@ enum UnderWay {
 /// What threads beside the keeper's have to tell.
 enum News {
     Started(Box<Opened>),
-    Failed { reason: String, retryable: bool },
+    Failed {
+        reason: String,
+        retryable: bool,
+    },
+    /// The process went while it was being opened.
+    Gone,
     Broken(String),
 }
 
@@ -92,6 +102,8 @@ impl ProcessLink {
         };
         let closed = tell.clone();
         let events = Arc::new(ChildEvents::new(name, move |reason: &str| {
+            // A process that is ending closes its socket a moment before, and that it ended is what should be told.
+            thread::sleep(A_MOMENT);
             closed(News::Broken(format!("its control socket: {reason}")));
         }));
         let (calls, greeting) = Calls::open(control, events.clone())?;
@@ -103,9 +115,9 @@ impl ProcessLink {
             match opening.open(&greeting) {
                 Ok(opened) => tell(News::Started(Box::new(opened))),
                 // A process that is gone tells so by itself.
-                Err(None) => return,
+                Err(None) => return tell(News::Gone),
                 Err(Some(error)) => {
-                    let (reason, retryable) = (error.to_string(), error.retryable);
+                    let (reason, retryable) = (error.message, error.retryable);
                     return tell(News::Failed { reason, retryable });
                 }
             }
@@ -125,6 +137,7 @@ impl ProcessLink {
             told: VecDeque::new(),
             over: false,
             started: false,
+            settled: false,
             has_library: program.library.is_some(),
             killed: false,
             leaving,
@@ -295,27 +308,32 @@ impl Link for ProcessLink {
         for news in self.news.take() {
             self.told.push_back(match news {
                 News::Started(opened) => {
-                    self.started = true;
+                    (self.started, self.settled) = (true, true);
                     let abilities = opened.abilities();
                     self.opened = Some(*opened);
                     LinkEvent::Started(abilities)
                 }
-                News::Failed { reason, retryable } => LinkEvent::StartFailed { reason, retryable },
+                News::Failed { reason, retryable } => {
+                    self.settled = true;
+                    LinkEvent::StartFailed { reason, retryable }
+                }
+                News::Gone => {
+                    self.settled = true;
+                    continue;
+                }
                 News::Broken(reason) => {
-                    // A process that is ending closes its socket a moment before: how it ends says more.
-                    if let Some(how) = self.child.ended() {
-                        self.collect();
-                        self.leave(how);
-                        return self.told.pop_front();
+                    // A process that ends closes its socket: how it ended says more.
+                    if self.child.ended().is_some() {
+                        continue;
                     }
                     LinkEvent::Broken(reason)
                 }
             });
         }
         self.collect();
-        if self.told.is_empty()
-            && let Some(how) = self.child.ended()
-        {
+        // Asked in any case: it ends what the process left behind, and with it the last ends of its socket.
+        let ended = self.child.ended();
+        if let Some(how) = ended.filter(|_| self.settled && self.told.is_empty()) {
             // What it finished before it ended counts.
             self.collect();
             self.leave(how);
@@ -354,13 +372,16 @@ impl Link for ProcessLink {
         if self.over {
             return super::sleep(&mut [PollFd::from_borrowed_fd(mailbox, PollFlags::IN)], patience);
         }
+        let has_ended = self.child.ended().is_some();
         if self.ring.sleep() {
             let mut ends = [
                 PollFd::from_borrowed_fd(mailbox, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.ring.bell().as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.child.pidfd(), PollFlags::IN),
             ];
-            super::sleep(&mut ends, patience);
+            // The pidfd of one that has ended is always readable; what is waited for then is how its opening came out.
+            let count = if has_ended { 2 } else { 3 };
+            super::sleep(&mut ends[..count], patience);
         }
         self.ring.wake();
     }
