@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -58,8 +58,24 @@ impl Rig {
     /// # Errors
     /// When the folder cannot be written or the server does not come up.
     pub fn start(program: &Path, settings: &str, files: &[(&str, &[u8])]) -> Result<Self, RigError> {
+        Self::start_with(program, settings, files, None)
+    }
+
+    /// The same with the `avatars` of a former server's data folder, which then need not be prepared again.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn start_with(
+        program: &Path,
+        settings: &str,
+        files: &[(&str, &[u8])],
+        avatars: Option<&Path>,
+    ) -> Result<Self, RigError> {
         let folder = TempDir::with_prefix("lipcast-rig-").map_err(io("make a folder"))?;
         let media = folder.path().join("data/media");
+        if let Some(avatars) = avatars {
+            copy_folder(avatars, &folder.path().join("data/avatars")).map_err(io("copy the avatars"))?;
+        }
         fs::create_dir_all(&media).map_err(io("make a folder"))?;
         for (name, bytes) in files {
             fs::write(media.join(name), bytes).map_err(io("write a media file"))?;
@@ -67,32 +83,35 @@ impl Rig {
         let config = folder.path().join("config.toml");
         fs::write(&config, format!("[media]\ndata_dir = \"data\"\n{settings}"))
             .map_err(io("write the settings"))?;
-        let log = fs::File::create(folder.path().join("server.log")).map_err(io("write the log"))?;
-        let begun = Instant::now();
-        let mut server = Command::new(program)
-            .arg("--config")
-            .arg(&config)
-            .args(["serve", "--bind", "127.0.0.1:0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .map_err(io("start the server"))?;
-        let mut lines = BufReader::new(server.stdout.take().expect("piped above")).lines();
-        let url = lines
-            .next()
-            .and_then(Result::ok)
-            .and_then(|line| line.split_whitespace().last().map(str::to_owned));
-        let started_in = begun.elapsed();
-        // The server must never block on a pipe that nobody reads.
-        std::thread::spawn(move || lines.for_each(drop));
-        let mut rig = Self { folder, server, url: url.unwrap_or_default(), started_in };
-        if rig.url.is_empty() {
-            let _ = rig.server.wait();
-            let said = fs::read_to_string(rig.folder.path().join("server.log")).unwrap_or_default();
-            return Err(RigError::Server(said.trim().to_owned()));
+        let Launched { server, url, started_in } = launch(program, folder.path(), "127.0.0.1:0")?;
+        Ok(Self { folder, server, url, started_in })
+    }
+
+    /// Starts `program` once more in the same folder and on the same port, after the server has ended.
+    ///
+    /// # Errors
+    /// When the server still runs, or does not come up.
+    pub fn restart(&mut self, program: &Path) -> Result<(), RigError> {
+        if self.ended().is_none() {
+            return Err(RigError::Server("the former one still runs".to_owned()));
         }
-        Ok(rig)
+        let address = self.url.rsplit('/').next().expect("a split has a last part").to_owned();
+        let Launched { server, url, started_in } = launch(program, self.folder.path(), &address)?;
+        (self.server, self.url, self.started_in) = (server, url, started_in);
+        Ok(())
+    }
+
+    /// How the server ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.server.try_wait().ok().flatten()
+    }
+
+    /// Waits until the server has ended by itself, or by a signal that somebody sent.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn wait(&mut self) -> Result<ExitStatus, RigError> {
+        self.server.wait().map_err(io("wait for the server"))
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -119,6 +138,53 @@ impl Rig {
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        let (source, target) = (from.join(&name), to.join(&name));
+        if source.is_dir() {
+            copy_folder(&source, &target)?;
+        } else {
+            fs::copy(source, target)?;
+        }
+    }
+    Ok(())
+}
+
+struct Launched {
+    server: Child,
+    url: String,
+    started_in: Duration,
+}
+
+/// Starts `program` with the settings of `folder`; its log is appended to.
+fn launch(program: &Path, folder: &Path, address: &str) -> Result<Launched, RigError> {
+    let log = folder.join("server.log");
+    let appended = fs::File::options().create(true).append(true).open(&log).map_err(io("write the log"))?;
+    let begun = Instant::now();
+    let mut server = Command::new(program)
+        .arg("--config")
+        .arg(folder.join("config.toml"))
+        .args(["serve", "--bind", address])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(appended)
+        .spawn()
+        .map_err(io("start the server"))?;
+    let mut lines = BufReader::new(server.stdout.take().expect("piped above")).lines();
+    let line = lines.next().and_then(Result::ok);
+    let started_in = begun.elapsed();
+    let Some(url) = line.and_then(|line| line.split_whitespace().last().map(str::to_owned)) else {
+        let _ = server.wait();
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        return Err(RigError::Server(said.trim().to_owned()));
+    };
+    // The server must never block on a pipe that nobody reads.
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok(Launched { server, url, started_in })
 }
 
 impl Drop for Rig {

@@ -12,6 +12,8 @@ import asyncio
 import json
 import time
 import urllib.request
+from collections import Counter
+from itertools import groupby
 
 import numpy
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -86,7 +88,7 @@ async def post(url, path, token, body=None):
 async def watch(options):
     reports = {"video": Reports(), "audio": Reports()}
     listen_for_reports(reports)
-    frames, clicks, heard = [], [], {"packets": 0, "quiet": 0, "first": None, "last": None}
+    frames, clicks, heard = [], [], {"packets": 0, "quiet": 0, "first": None, "last": None, "steps": Counter()}
     reading = []
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     started = time.monotonic()
@@ -99,7 +101,7 @@ async def watch(options):
             if options.barcode:
                 code = read_barcode(luma)
                 if code is not None:
-                    seen["id"] = code[0]
+                    seen["id"], seen["tag"] = code[0], code[1] >> 12
             if options.flash:
                 x, y, width, height = options.flash
                 seen["white"] = bool(luma[y : y + height, x : x + width].mean() > 128)
@@ -110,6 +112,8 @@ async def watch(options):
             frame = await track.recv()
             pcm = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0].astype(numpy.float32) / 32768
             heard["packets"] += 1
+            if heard["last"] is not None:
+                heard["steps"][(frame.pts - heard["last"]) % 2**32] += 1
             heard["first"] = frame.pts if heard["first"] is None else heard["first"]
             heard["last"] = frame.pts
             for index in numpy.flatnonzero(numpy.abs(pcm) > 0.2):
@@ -155,6 +159,9 @@ def report(options, reports, frames, clicks, heard, statistics):
         "reports": {kind: len(of.all) for kind, of in reports.items()},
     }
     steps = [(b["rtp"] - a["rtp"]) % 2**32 for a, b in zip(frames, frames[1:])]
+    result["audio_steps"] = {str(step): count for step, count in sorted(heard["steps"].items())}
+    result["longest_gap_ms"] = max((round((b["arrival"] - a["arrival"]) * 1000) for a, b in zip(frames, frames[1:])), default=None)
+    result["ended_ms"] = round(frames[-1]["arrival"] * 1000) if frames else None
     result["rtp_steps"] = {str(step): steps.count(step) for step in sorted(set(steps))}
     if options.barcode and frames:
         ids = [frame["id"] for frame in frames if "id" in frame]
@@ -168,6 +175,25 @@ def report(options, reports, frames, clicks, heard, statistics):
             "missed": sum(jump - 1 for jump in jumps if jump > 1),
             "without": len(frames) - len(ids),
         }
+        # By the media clock: from the first id on each picture is its own, or the one before once more, or the avatar's
+        # own without an id; anything else is a wrong one.
+        first = next((index for index, frame in enumerate(frames) if "id" in frame), 0)
+        clock = lambda frame: ((frame["rtp"] - frames[first]["rtp"]) % 2**32) // 3600
+        counts, run, shown = Counter(), 0, None
+        for frame in frames[first:]:
+            number = frame.get("id")
+            own = number is not None and number == ids[0] + clock(frame)
+            kind = "own" if own else "plain" if number is None else "held" if number == shown else "wrong"
+            counts[kind] += 1
+            run = 0 if own else run + 1
+            counts["longest_disturbance"] = max(counts["longest_disturbance"], run)
+            shown = number
+        kinds = ("own", "held", "plain", "wrong", "longest_disturbance")
+        result["shown"] = {kind: counts[kind] for kind in kinds}
+        # Who drew, in runs: the tag of the backend (the upper four bits of the avatar frame; the probe's is 0) or null,
+        # the first id, and how many pictures.
+        runs = (list(run) for _, run in groupby(frames, key=lambda frame: frame.get("tag")))
+        result["drawn"] = [[run[0].get("tag"), run[0].get("id"), len(run)] for run in runs]
     if options.flash and all(of.all for of in reports.values()):
         flashes = [b for a, b in zip(frames, frames[1:]) if b["white"] and not a["white"]]
         seen = [reports["video"].wall(flash["rtp"], 90_000) for flash in flashes]

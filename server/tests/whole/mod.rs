@@ -46,7 +46,11 @@ pub(crate) fn program() -> &'static Path {
 
 /// A server whose media folder holds `files`, once the first of its backends is ready.
 pub(crate) fn serve(settings: &str, files: &[(&str, &[u8])]) -> Rig {
-    let rig = Rig::start(program(), settings, files).unwrap();
+    settled(Rig::start(program(), settings, files).unwrap())
+}
+
+/// `rig`, once its backends are ready or have failed.
+pub(crate) fn settled(rig: Rig) -> Rig {
     for _ in 0..200 {
         let backends = get(&rig, "/ready").json()["backends"].clone();
         if backends.as_array().is_some_and(|all| all.iter().all(|backend| backend["state"] != "opening")) {
@@ -59,7 +63,7 @@ pub(crate) fn serve(settings: &str, files: &[(&str, &[u8])]) -> Rig {
 
 /// Watches `rig`; the arguments are those of the client's script, `--seconds 5 --start ''`.
 pub(crate) fn watch(client: Client, rig: &Rig, arguments: &[&str]) -> Value {
-    client.watch(root(), rig, arguments).unwrap()
+    client.watch(root(), rig, arguments).unwrap_or_else(|error| panic!("{error}; the server: {}", rig.log()))
 }
 
 /// Prepares an avatar through the seed API.

@@ -1,0 +1,16 @@
+//! The fault matrix: what can go wrong, made to go wrong in real processes, and what a viewer sees of it.
+//!
+//! One test a row, named `row_NN_what` after the matrix of `docs/reliability.md`, which is made of what these tests
+//! record. Each has a control without the fault, where one can be had. Counts and order are asserted; times are
+//! measured and recorded. They run one at a time, since they need the machine.
+
+#[path = "../whole/mod.rs"]
+mod whole;
+
+mod drain;
+mod init;
+mod row;
+mod scene;
+mod server;
+mod session;
+mod store;

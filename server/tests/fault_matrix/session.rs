@@ -1,0 +1,189 @@
+//! Rows 5 to 14: faults in mid-sentence. What a viewer sees of them is read from the pictures.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::row::Row;
+use crate::scene::{
+    CHAOS, assert_alive, assert_flawless, assert_survived, chaos_before_probe, process, restarts, serve,
+    signal, turns, watch,
+};
+
+/// Pictures that a viewer may miss at most when a backend is lost: 120 ms.
+const AT_A_LOSS: i64 = 3;
+
+/// Faults that happen once in all incarnations, below `folder`.
+fn once(folder: &tempfile::TempDir, faults: &[&str]) -> String {
+    let one = |(index, fault): (usize, &&str)| {
+        format!("{{ in = \"infer_batch\", unless_file = \"{}/{index}\", {fault} }}", folder.path().display())
+    };
+    faults.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Records what a viewer saw.
+fn record(row: &mut Row, what: &str, report: &Value) {
+    for key in ["held", "plain", "wrong", "longest_disturbance"] {
+        row.measured(&format!("{what}_{key}"), report["shown"][key].clone());
+    }
+    row.measured(&format!("{what}_longest_gap_ms"), report["longest_gap_ms"].clone());
+}
+
+#[test]
+fn row_05_an_error_in_mid_sentence() {
+    let mut row = Row::begin(
+        "a frame fails with an error that may pass; then every frame fails",
+        "one error costs one held picture at most and no change of backend; errors without end make another take over",
+    );
+    let fault = "{ in = \"infer_batch\", do = \"fail\", retryable = true, at_frame = 50, times = 1 }";
+    let mut rig = serve(&chaos_before_probe(fault));
+    let report = watch(&rig, 5);
+    record(&mut row, "one", &report);
+    assert_survived(&report, 1);
+    assert_eq!(turns(&report), [1], "{report}");
+    assert_alive(&mut rig);
+
+    let fault = "{ in = \"infer_batch\", do = \"fail\", at_frame = 50 }";
+    let mut rig = serve(&chaos_before_probe(fault));
+    let report = watch(&rig, 5);
+    record(&mut row, "all", &report);
+    assert_survived(&report, 6);
+    assert_eq!(turns(&report), [1, 0], "{report}");
+    assert_alive(&mut rig);
+
+    let control = serve(&chaos_before_probe(""));
+    assert_flawless(&watch(&control, 4), CHAOS);
+}
+
+/// A session of nine seconds with `fault` at its 50th frame, once; the backend comes back and draws again.
+fn dies_and_returns(row: &mut Row, what: &str, fault: &str, most: i64) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = serve(&chaos_before_probe(&once(&folder, &[&format!("at_frame = 50, {fault}")])));
+    let report = watch(&rig, 9);
+    record(row, what, &report);
+    assert_survived(&report, most);
+    assert_eq!(turns(&report), [1, 0, 1], "{report}");
+    assert_eq!(restarts(&rig, "chaos"), 1, "{}", rig.log());
+    assert_alive(&mut rig);
+}
+
+#[test]
+fn row_06_a_crash_in_mid_sentence() {
+    let mut row = Row::begin(
+        "SIGSEGV in infer_batch in mid-sentence",
+        "another backend draws after three held pictures at most; session, track and clock go on; the process is \
+         started anew and draws again",
+    );
+    dies_and_returns(&mut row, "crash", "do = \"crash\"", AT_A_LOSS);
+    let control = serve(&chaos_before_probe(""));
+    assert_flawless(&watch(&control, 4), CHAOS);
+}
+
+#[test]
+fn row_06_an_abort_in_mid_sentence() {
+    let mut row = Row::begin("SIGABRT in infer_batch in mid-sentence", "as for a crash");
+    dies_and_returns(&mut row, "abort", "do = \"abort\"", AT_A_LOSS);
+}
+
+#[test]
+fn row_06_an_exit_in_mid_sentence() {
+    let mut row = Row::begin("exit(0) in infer_batch in mid-sentence", "as for a crash");
+    dies_and_returns(&mut row, "exit", "do = \"exit\"", AT_A_LOSS);
+}
+
+#[test]
+fn row_07_a_hang_in_mid_sentence() {
+    let mut row = Row::begin(
+        "infer_batch never returns",
+        "held pictures from the first frame it misses, another backend after two of them; its process is ended at the \
+         hard deadline and started anew",
+    );
+    dies_and_returns(&mut row, "hang", "do = \"hang\"", 6);
+}
+
+#[test]
+fn row_08_a_starved_machine() {
+    let mut row = Row::begin(
+        "the backend's process is stopped for half a second, three times, and every processor is busy",
+        "nothing is ended: no restart; pictures are held or another backend draws, none is wrong",
+    );
+    let mut rig = serve(&chaos_before_probe(""));
+    let chaos = process(&rig, "chaos");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        let watched = scope.spawn(|| watch(&rig, 9));
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+        }
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(1_700));
+            signal(chaos, Signal::STOP);
+            std::thread::sleep(Duration::from_millis(500));
+            signal(chaos, Signal::CONT);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        watched.join().unwrap()
+    });
+    record(&mut row, "starved", &report);
+    row.measured("restarts", restarts(&rig, "chaos"));
+    assert_eq!(report["shown"]["wrong"], 0, "{report}");
+    assert_eq!(report["ids"]["backwards"], 0, "{report}");
+    assert_eq!(restarts(&rig, "chaos"), 0, "{}", rig.log());
+    assert_eq!(process(&rig, "chaos"), chaos);
+    assert_alive(&mut rig);
+}
+
+#[test]
+fn row_09_bad_output() {
+    let mut row = Row::begin(
+        "NaN in the output, a rect outside, an unknown format, no result, each once; then NaN without end",
+        "the frame is not shown, the last good one is; without end another backend takes over",
+    );
+    let acts =
+        ["nan", "outside_rect", "odd_rect", "unknown_format", "wrong_frame", "no_result", "wild_status"];
+    let each = |(index, act): (usize, &&str)| {
+        let frame = 40 + 8 * index;
+        format!("{{ in = \"infer_batch\", do = \"{act}\", at_frame = {frame}, times = 1 }}")
+    };
+    let faults: Vec<_> = acts.iter().enumerate().map(each).collect();
+    let mut rig = serve(&chaos_before_probe(&faults.join(", ")));
+    let report = watch(&rig, 7);
+    record(&mut row, "each", &report);
+    assert_survived(&report, 1);
+    assert_alive(&mut rig);
+
+    let mut rig = serve(&chaos_before_probe("{ in = \"infer_batch\", do = \"nan\", at_frame = 50 }"));
+    let report = watch(&rig, 5);
+    record(&mut row, "without_end", &report);
+    assert_survived(&report, 12);
+    assert_eq!(turns(&report), [1, 0], "{report}");
+    assert_alive(&mut rig);
+    row.open("a picture that is all black, of one grey, or half written is shown: nothing but the backend can know");
+}
+
+#[test]
+fn row_11_writes_behind_its_slot() {
+    let mut row = Row::begin(
+        "64 bytes are written behind a slot",
+        "it is seen by the canary, the picture is not shown, and the process is replaced",
+    );
+    dies_and_returns(&mut row, "overrun", "do = \"overrun\"", AT_A_LOSS);
+}
+
+#[test]
+fn row_14_the_device_is_lost() {
+    let mut row = Row::begin(
+        "the device runs out of memory, or is lost",
+        "lost: the process is replaced and another draws meanwhile",
+    );
+    dies_and_returns(&mut row, "lost", "do = \"fail\", code = \"DEVICE_LOST\"", AT_A_LOSS);
+    let folder = tempfile::tempdir().unwrap();
+    let fault = once(&folder, &["at_frame = 50, do = \"fail\", code = \"OOM_DEVICE\", retryable = true"]);
+    let mut rig = serve(&chaos_before_probe(&fault));
+    let report = watch(&rig, 5);
+    record(&mut row, "out_of_memory_once", &report);
+    assert_survived(&report, 1);
+    assert_alive(&mut rig);
+    row.open("the size of batches is not halved at the first lack of device memory");
+}
