@@ -114,7 +114,11 @@ fn row_08_a_starved_machine() {
     let report = std::thread::scope(|scope| {
         let watched = scope.spawn(|| watch(&rig, 9));
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(1_700));
