@@ -16,6 +16,34 @@ use crate::steps::{cargo, root, run, target};
 /// Where the tests lie.
 const TESTS: &str = "server/tests/fault_matrix";
 
+/// The rows of the matrix that shall have a test, and what fails in each.
+const WANTED: &[(u32, &str)] = &[
+    (1, "a backend's create returns an error"),
+    (2, "a backend crashes while it is opened, or its library is missing or of another kind"),
+    (3, "a backend's create hangs"),
+    (4, "no backend comes up"),
+    (5, "frames fail"),
+    (6, "a backend's process ends in mid-sentence"),
+    (7, "a call hangs in mid-sentence"),
+    (8, "the machine is starved"),
+    (9, "pictures that are none"),
+    (10, "a backend slower than real time"),
+    (11, "a write behind the end of a slot"),
+    (12, "a ring that is scribbled over, a socket that is closed"),
+    (13, "a leak"),
+    (14, "device memory runs out, a device is lost"),
+    (15, "a flood of log lines"),
+    (16, "a damaged blob"),
+    (17, "a power cut while a blob is written"),
+    (18, "a full or read-only disk"),
+    (29, "signals that end the server, or have it read its settings again"),
+    (30, "the server is killed"),
+    (31, "settings that are wrong"),
+    (35, "every backend crashes again and again"),
+    (37, "a panic in the engine"),
+    (38, "descriptors run out"),
+];
+
 const HEAD: &str = "\
 # Reliability
 
@@ -84,6 +112,15 @@ fn write_page() -> Result<()> {
         write_row(&mut rows, &test, &record)?;
     }
     writeln!(text, "{passed} of {all} tests passed in the run that this page was made of.\n")?;
+    let tested: BTreeSet<_> = tests(&root().join(TESTS))?.iter().filter_map(|test| number(test)).collect();
+    let untested: Vec<_> = WANTED.iter().filter(|(row, _)| !tested.contains(row)).collect();
+    if !untested.is_empty() {
+        writeln!(text, "Rows that have no test yet, so that nothing is promised of them here:\n")?;
+        for (row, fault) in untested {
+            writeln!(text, "- {row}: {fault}")?;
+        }
+        writeln!(text)?;
+    }
     text += &rows;
     fs::write(page(), text.trim_end().to_owned() + "\n")?;
     println!("   {passed} of {all} rows passed; docs/reliability.md is written");
@@ -110,6 +147,11 @@ fn write_row(page: &mut String, test: &str, record: &Value) -> Result<()> {
     Ok(())
 }
 
+/// The row of a test.
+fn number(test: &str) -> Option<u32> {
+    test.strip_prefix("row_")?.split('_').next()?.parse().ok()
+}
+
 /// `start_ms` as "start, ms".
 fn in_words(key: &str) -> String {
     key.strip_suffix("_ms").map_or_else(|| key.to_owned(), |key| format!("{key}, ms")).replace('_', " ")
@@ -122,6 +164,11 @@ mod tests {
     #[test]
     fn the_committed_page_has_every_row() {
         check().unwrap();
+    }
+
+    #[test]
+    fn a_tests_name_tells_its_row() {
+        assert_eq!([number("row_06_crash"), number("row_31_x"), number("other")], [Some(6), Some(31), None]);
     }
 
     #[test]

@@ -307,7 +307,7 @@ impl Desk {
         match action {
             Action::Spawn { incarnation } => self.spawn(incarnation),
             Action::Kill { incarnation, reason } => {
-                tracing::warn!(backend = self.spec.name, incarnation, reason, "it is ended");
+                tracing::debug!(backend = self.spec.name, incarnation, reason, "it is ended");
                 self.lose(&reason);
                 self.with_link(incarnation, |link| link.kill());
             }
@@ -412,13 +412,12 @@ impl Desk {
                 let summary = self.ready();
                 tracing::info!(backend = name, detail = summary, "ready");
             }
-            State::Dead | State::BackingOff => {
-                tracing::warn!(backend = name, reason, "lost; it is started anew")
-            }
+            // One line for each loss: what follows tells it.
+            State::BackingOff => tracing::warn!(backend = name, reason, "lost; it is started anew"),
             State::Quarantined => tracing::error!(backend = name, reason, "it died too often: in quarantine"),
             State::Refused => tracing::warn!(backend = name, reason, "refused"),
             State::Draining => tracing::info!(backend = name, reason, "draining"),
-            State::Idle | State::Starting | State::Ready | State::Late => {}
+            State::Dead | State::Idle | State::Starting | State::Ready | State::Late => {}
         }
         let serves = matches!(state, State::Ready | State::Late | State::Draining);
         // A fresh one that starts has nothing to do with what was lost before it.

@@ -216,10 +216,10 @@ fn is_inherited(name: &str) -> bool {
     INHERITED.contains(&name) || INHERITED_FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
-/// Copies with numbers far above those that they get in the child: moved one by one to their places, none may land on
+/// Copies with numbers above those that they get in the child: moved one by one to their places, none may land on
 /// another that is still to be moved.
 fn move_up(fds: [BorrowedFd<'_>; 4]) -> io::Result<[OwnedFd; 4]> {
-    let [a, b, c, d] = fds.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 100));
+    let [a, b, c, d] = fds.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, DONE_FD + 1));
     Ok([a?, b?, c?, d?])
 }
 
