@@ -21,3 +21,5 @@ pub mod backend;
 pub mod compose;
 
 pub mod session;
+
+mod sync;

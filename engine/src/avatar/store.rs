@@ -12,10 +12,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::disk::Disk;
 use super::{Avatar, AvatarError, AvatarId};
+use crate::sync::lock;
 
 /// All avatars of one folder. Cheap to share behind an `Arc`; every call may come from any thread.
 pub struct AvatarStore {
@@ -305,9 +306,4 @@ fn is_abandoned(path: &Path) -> bool {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Maps here hold whole entries only, so that a panic elsewhere leaves them usable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

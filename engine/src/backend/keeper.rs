@@ -17,13 +17,16 @@ use lipcast_plugins_api::author::{Code, Error};
 use lipcast_plugins_api::loader::Plugin;
 
 use super::incarnation::{Condition, Incarnation};
-use super::link::{Answer, Drawing, Link, Load, LocalLink, Opening, Origin, ProcessLink, ProcessProgram};
+use super::link::{
+    Answer, Drawing, Link, Load, LocalLink, NoLink, Opening, Origin, ProcessLink, ProcessProgram,
+};
 use super::mailbox::Mailbox;
-use super::program::{BackendSpec, CrashList, Fingerprint, Program};
+use super::program::{BackendSpec, Candidate, CrashList, Fingerprint, Program};
 use super::supervisor::{
     Action, Event, LinkEvent, Outcome as Ended, Policy, Request, State, Supervisor, Warning,
 };
 use super::{FrameReply, Outcome};
+use crate::sync::lock;
 
 /// What other threads ask of a keeper.
 pub(super) enum Letter {
@@ -65,6 +68,9 @@ pub(super) struct Status {
 pub(super) struct Changes(Arc<(Mutex<u64>, Condvar)>);
 
 impl Changes {
+    /// Nobody who waits without a limit sleeps longer before looking again.
+    const A_WHILE: Duration = Duration::from_secs(60);
+
     fn tell(&self) {
         *self.lock() += 1;
         self.0.1.notify_all();
@@ -82,7 +88,7 @@ impl Changes {
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.0)
     }
 }
 
@@ -116,6 +122,34 @@ impl Keeper {
     /// The backend as it stands.
     pub(super) fn status(&self) -> Status {
         lock(&self.status).clone()
+    }
+
+    /// Waits until it is ready, or its first attempt has failed; in the end, when `limit` is over.
+    ///
+    /// # Errors
+    /// Why it is not ready, in a line.
+    pub(super) fn wait_ready(
+        &self,
+        changes: &Changes,
+        limit: Option<Duration>,
+    ) -> Result<Arc<Incarnation>, String> {
+        let started = Instant::now();
+        loop {
+            let known = changes.count();
+            let status = self.status();
+            if let Some(incarnation) = status.incarnation {
+                return Ok(incarnation);
+            }
+            if !matches!(status.state, State::Starting | State::Ready | State::Late | State::Dead) {
+                return Err(status.reason);
+            }
+            let left = limit.map_or(Changes::A_WHILE, |limit| limit.saturating_sub(started.elapsed()));
+            if left.is_zero() {
+                let limit = limit.unwrap_or_default().as_secs_f64();
+                return Err(format!("it was not ready within {limit:.0} s"));
+            }
+            changes.wait(known, left);
+        }
     }
 
     /// Tries it now, whatever happened.
@@ -154,6 +188,8 @@ impl Drop for Farewell {
 
 struct Desk {
     spec: BackendSpec,
+    /// What the finder said for the first start: it may have read gigabytes to say it.
+    found: Option<Result<Candidate, String>>,
     policy: Policy,
     supervisor: Supervisor<Load>,
     origin: Origin,
@@ -197,7 +233,8 @@ impl Desk {
         changes: Changes,
     ) -> Self {
         // A process that takes too long is ended; see the field's own text for the others.
-        let is_process = (spec.find)().is_ok_and(|found| matches!(found.program, Program::Process { .. }));
+        let found = (spec.find)();
+        let is_process = matches!(&found, Ok(Candidate { program: Program::Process { .. }, .. }));
         let init_timeout = if is_process { spec.init_timeout } else { FOR_EVER };
         let policy = Policy { init_timeout, ..spec.policy.clone() };
         // Jitter keeps the backends of several servers apart; it need not be unguessable.
@@ -206,6 +243,7 @@ impl Desk {
             supervisor: Supervisor::new(policy.clone(), seed),
             policy,
             spec,
+            found: Some(found),
             origin: Origin::now(),
             mailbox,
             link: None,
@@ -350,7 +388,7 @@ impl Desk {
 
     fn spawn(&mut self, number: u64) {
         let condition = Arc::new(Condition::default());
-        let found = (self.spec.find)();
+        let found = self.found.take().unwrap_or_else(|| (self.spec.find)());
         let library = found.as_ref().ok().and_then(|found| found.program.file().map(ToOwned::to_owned));
         self.refused = library.clone().map(|library| {
             let fingerprint = Fingerprint::of(&library);
@@ -547,7 +585,6 @@ fn reply(request: &Request, outcome: Ended<Answer>) -> FrameReply {
                 Drawing::Patch(patch) => Outcome::Patch(patch),
                 Drawing::AvatarFrame => Outcome::AvatarFrame,
                 Drawing::SamePatch => Outcome::SamePatch,
-                Drawing::LeftOut => Outcome::Expired,
             }
         }
         Ended::Expired => Outcome::Expired,
@@ -555,46 +592,4 @@ fn reply(request: &Request, outcome: Ended<Answer>) -> FrameReply {
         Ended::Gone { reason, in_flight } => Outcome::Gone { reason, in_flight },
     };
     FrameReply { seq: request.seq, epoch: request.epoch, outcome, at_rest, avatar_frame_used }
-}
-
-/// An incarnation that never was: says why, and ends.
-struct NoLink(std::collections::VecDeque<LinkEvent<Load>>);
-
-impl NoLink {
-    /// It makes no sense to try again before something changes.
-    fn refused(reason: String) -> Self {
-        Self([LinkEvent::StartFailed { reason, retryable: false }].into())
-    }
-
-    /// The system had no room.
-    fn failed(reason: String) -> Self {
-        Self([LinkEvent::Died { reason, barred: false }].into())
-    }
-}
-
-impl Link for NoLink {
-    fn opened(&self) -> Option<super::link::Opened> {
-        None
-    }
-
-    fn submit(&mut self, _: u64, _: u64, _: super::supervisor::Op<Load>) {}
-
-    fn infer(&mut self, _: u64, _: &[super::supervisor::Ticket]) {}
-
-    fn take(&mut self) -> Option<LinkEvent<Load>> {
-        self.0.pop_front()
-    }
-
-    fn kill(&mut self) {
-        self.0.push_back(LinkEvent::Died { reason: "it was not started".to_owned(), barred: false });
-    }
-
-    fn end(&mut self) {
-        self.kill();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing here panics while it holds a lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

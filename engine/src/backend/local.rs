@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::keeper::{Changes, Keeper};
 use super::program::{BackendSpec, Candidate, CrashList, Program};
-use super::supervisor::{Policy, State};
+use super::supervisor::Policy;
 use super::{AvatarSource, BackendError, FrameReply, Instance, LoadedAvatar, SessionParams, SessionPort};
 use crate::avatar::Job;
 
@@ -67,18 +67,8 @@ impl LocalInstance {
         let changes = Changes::default();
         let keeper = Keeper::start(spec, CrashList::default(), changes.clone())
             .map_err(|error| OpenError::Create(format!("no thread for it: {error}")))?;
-        loop {
-            let known = changes.count();
-            let status = keeper.status();
-            if let Some(incarnation) = status.incarnation {
-                return Ok(Arc::new(Self { incarnation, _keeper: keeper }));
-            }
-            match status.state {
-                State::Starting | State::Ready | State::Late | State::Dead => {}
-                _ => return Err(OpenError::Create(status.reason)),
-            }
-            changes.wait(known, Duration::from_secs(1));
-        }
+        let incarnation = keeper.wait_ready(&changes, None).map_err(OpenError::Create)?;
+        Ok(Arc::new(Self { incarnation, _keeper: keeper }))
     }
 }
 

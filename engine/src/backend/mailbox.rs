@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use lipcast_wire::doorbell::Doorbell;
+
+use crate::sync::lock;
 
 /// A queue that can be waited for together with descriptors.
 #[derive(Debug)]
@@ -67,8 +69,7 @@ impl<T> Mailbox<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Letters<T>> {
-        // Nothing here panics while it holds the lock.
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.letters)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use lipcast_plugins_api::loader::Plugin;
@@ -11,6 +11,7 @@ use lipcast_wire::spawn::ChildCommand;
 use serde_json::Value;
 
 use super::supervisor::Policy;
+use crate::sync::lock;
 
 /// What is started.
 #[derive(Debug, Clone)]
@@ -108,8 +109,7 @@ impl CrashList {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Fingerprint>> {
-        // Nothing here panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

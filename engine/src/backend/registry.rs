@@ -4,13 +4,14 @@
 //! all of them stands the last resort, which is linked into the program.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::Instance;
 use super::keeper::{Changes, Keeper, Status};
 use super::program::{BackendSpec, CrashList};
 use super::supervisor::State;
+use crate::sync::lock;
 
 /// Where a backend is, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,23 +148,8 @@ impl Backends {
         ready
     }
 
-    /// The name of every configured backend, in order of preference.
-    pub fn names(&self) -> Vec<String> {
-        self.lock().iter().map(|slot| slot.name().to_owned()).collect()
-    }
-
-    /// Waits until something changed after `known`, a count of [`changes`](Self::changes), at most for `patience`.
-    pub fn wait_changed(&self, known: u64, patience: Duration) {
-        self.changes.wait(known, patience);
-    }
-
-    /// Counts changes of any backend's state.
-    pub fn changes(&self) -> u64 {
-        self.changes.count()
-    }
-
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 }
 

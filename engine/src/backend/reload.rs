@@ -1,16 +1,12 @@
 //! A backend replaced at run time: the new one is opened beside the old one and takes its place when it is ready.
 //!
 //! Sessions notice by themselves: whoever draws for them is no longer among those who are ready, so they move to who
-//! is, without a held frame. The old one ends when
-//! they have left it.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+//! is, without a held frame. The old one ends when they have left it.
 
 use super::keeper::Keeper;
 use super::program::{BackendSpec, CrashList};
 use super::registry::{Backends, Slot};
-use super::supervisor::State;
+use crate::sync::lock;
 
 /// Why a backend was not replaced; the one before serves on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,30 +66,10 @@ impl Backends {
 
     /// A keeper whose backend is ready.
     fn bring_up(&self, spec: &BackendSpec) -> Result<Keeper, String> {
-        let started = Instant::now();
         // Somebody wants it now, whatever happened before.
         let keeper = Keeper::start(spec.clone(), CrashList::default(), self.changes.clone())
             .map_err(|error| format!("no thread for it: {error}"))?;
-        loop {
-            let known = self.changes.count();
-            let status = keeper.status();
-            if status.incarnation.is_some() {
-                return Ok(keeper);
-            }
-            match status.state {
-                State::Starting | State::Ready | State::Late | State::Dead => {}
-                _ => return Err(status.reason),
-            }
-            let left = spec.init_timeout.saturating_sub(started.elapsed());
-            if left.is_zero() {
-                return Err(format!("it was not ready within {:.0} s", spec.init_timeout.as_secs_f64()));
-            }
-            self.changes.wait(known, left);
-        }
+        keeper.wait_ready(&self.changes, Some(spec.init_timeout))?;
+        Ok(keeper)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing here panics while it holds a lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
 
+use crate::sync::lock;
+
 /// Demuxers that an upload may use. What is left out could open other files or addresses (playlists,
 /// concatenations, image patterns).
 const DEMUXERS: &str = "mov,matroska,avi,mpegts,mpeg,flv,ogg,gif,asf,mp3,aac,wav,flac,aiff,amr,caf,h264,hevc,\
@@ -228,7 +230,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.shared.kill();
-        drop(self.shared.process.lock().unwrap_or_else(PoisonError::into_inner).wait());
+        drop(lock(&self.shared.process).wait());
         {
             let mut watch = self.shared.watch();
             watch.finished = true;
@@ -355,11 +357,6 @@ fn last_lines(source: impl Read) -> VecDeque<String> {
             }
         }
     }
-}
-
-/// A poisoned lock only means that another thread panicked; the state is plain data.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

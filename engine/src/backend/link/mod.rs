@@ -4,6 +4,9 @@
 mod local;
 pub(super) use local::LocalLink;
 
+mod none;
+pub(super) use none::NoLink;
+
 mod process;
 pub(super) use process::{ProcessLink, ProcessProgram};
 
@@ -18,7 +21,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::time::ClockId;
 
 use super::supervisor::{Abilities, Cargo, LinkEvent, Op, Ticket};
-use super::{Alpha, Code, FrameMask, Patch, PixelFormat, Rect, SessionParams};
+use super::{Alpha, FrameMask, Patch, PixelFormat, Rect, SessionParams};
 
 /// What passes through the supervisor.
 #[derive(Debug)]
@@ -58,8 +61,6 @@ pub(super) enum Drawing {
     Patch(Patch),
     AvatarFrame,
     SamePatch,
-    /// A late frame that the backend was free to leave out.
-    LeftOut,
 }
 
 /// An avatar as one incarnation loaded it.
@@ -197,17 +198,4 @@ fn answer(result: &loader::FrameResult, pixels: impl FnOnce() -> Vec<u8>) -> Ans
         Drawing::Patch(Patch { rect, format, alpha, pixels: pixels() })
     };
     Answer { drawing, at_rest: result.at_rest, avatar_frame_used: result.avatar_frame_used }
-}
-
-/// A failed result, unless it is a late frame that was left out on purpose.
-fn left_out(
-    ticket: &Ticket,
-    error: lipcast_plugins_api::author::Error,
-) -> Result<Answer, lipcast_plugins_api::author::Error> {
-    let request = &ticket.request;
-    if error.code == Code::Deadline && request.flags.discard_ok {
-        let drawing = Drawing::LeftOut;
-        return Ok(Answer { drawing, at_rest: false, avatar_frame_used: request.avatar_frame });
-    }
-    Err(error)
 }
