@@ -1,8 +1,10 @@
 //! The supervisor of a backend against a seeded world of clients that do anything and incarnations that fail in
 //! every way. What must hold is checked from outside after every step; wrong rules have to be noticed.
 
+mod child;
 mod ledger;
 mod mutants;
+mod random;
 mod world;
 
 use ledger::Broken;

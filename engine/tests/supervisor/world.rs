@@ -1,6 +1,5 @@
 //! Clients and incarnations that a supervisor has to live with, on a clock of their own.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lipcast_engine::backend::supervisor::{
@@ -10,7 +9,9 @@ use lipcast_engine::backend::supervisor::{
 use lipcast_engine::backend::{Code, RequestFlags};
 use lipcast_plugins_api::author::Error;
 
+use crate::child::Child;
 use crate::ledger::{Book, Broken, End, Ledger, hold};
+use crate::random::Random;
 
 /// What passes through in these tests: names of things.
 #[derive(Debug)]
@@ -87,36 +88,9 @@ pub(crate) struct World<R: Rules> {
     pub(crate) tally: Tally,
 }
 
-/// An incarnation.
-struct Child {
-    born: Duration,
-    ready: Option<Duration>,
-    /// When it has done all it was given; none: it hangs.
-    free_at: Option<Duration>,
-    /// It stands still from when to when.
-    stall: (Duration, Duration),
-    stood: Duration,
-    /// What is out, and since when the first of it is being done.
-    out: Vec<u64>,
-    /// Whose calls they are, and the number of the push where it is one.
-    calls: BTreeMap<u64, (u64, Option<u64>)>,
-    head: Duration,
-    /// How long its heart had beaten by then.
-    head_alive: Duration,
-    killed: bool,
-}
-
-impl Child {
-    /// How long it has really run.
-    fn alive(&self, now: Duration) -> Duration {
-        let standing = now.min(self.stall.1).saturating_sub(self.stall.0);
-        now.saturating_sub(self.born + self.stood + standing)
-    }
-}
-
 impl<R: Rules> World<R> {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9) + 1);
+        let mut random = Random::new(seed);
         let policy = Policy {
             memory_limit: Some(1000),
             max_waiting: 60,
@@ -212,12 +186,10 @@ impl<R: Rules> World<R> {
             LinkEvent::Started(_) => child.ready = Some(now),
             LinkEvent::StartFailed { .. } => (self.excused, self.refused_politely) = (true, true),
             LinkEvent::Broken(_) => self.excused = true,
-            LinkEvent::OpDone { op, result } if child.out.first() == Some(op) => {
-                child.out.remove(0);
-                (child.head, child.head_alive) = (now, child.alive(now));
+            LinkEvent::OpDone { op, result } if child.is_at(*op) => {
+                let call = child.did(*op, now);
                 self.ledger.calls_out -= 1;
                 self.excused |= result.as_ref().is_err_and(|error| error.code == Code::DeviceLost);
-                let call = child.calls.remove(op);
                 self.tally.held +=
                     u64::from(result.as_ref().is_err_and(|error| error.code == Code::WouldBlock));
                 if let Some((session, push)) = call
@@ -226,9 +198,8 @@ impl<R: Rules> World<R> {
                     book.heard(push, result.as_ref().err().map(|error| error.code));
                 }
             }
-            LinkEvent::BatchDone { op, results } if child.out.first() == Some(op) => {
-                child.out.remove(0);
-                (child.head, child.head_alive) = (now, child.alive(now));
+            LinkEvent::BatchDone { op, results } if child.is_at(*op) => {
+                child.did(*op, now);
                 self.ledger.calls_out -= 1;
                 self.ledger.batch_back = true;
                 let lost =
@@ -236,7 +207,11 @@ impl<R: Rules> World<R> {
                 let complete = results.len() == self.ledger.batch.len();
                 self.excused |= !complete || results.iter().any(lost);
                 // Also an answer that its session has no more use for shows that the incarnation works.
-                self.ledger.proven |= complete && results.iter().any(Result::is_ok);
+                let answers = |(ticket, result): (&Ticket, &Result<_, Error>)| {
+                    let free = ticket.request.flags.discard_ok;
+                    result.as_ref().map_or_else(|error| free && error.code == Code::Deadline, |_| true)
+                };
+                self.ledger.proven |= complete && self.ledger.batch.iter().zip(results).any(answers);
             }
             _ => {}
         }
@@ -299,7 +274,7 @@ impl<R: Rules> World<R> {
             Action::End { .. } => {
                 self.tally.ends += 1;
                 self.end_asked = Some(self.now);
-                let out = self.child.as_ref().map_or(0, |child| child.out.len());
+                let out = self.child.as_ref().map_or(0, Child::calls_out);
                 hold(out == 0, "nothing is out at a polite end", || out.to_string())?;
                 if !self.fault(20) {
                     self.post(self.now + MS * 3, died("exit 0"));
@@ -363,19 +338,7 @@ impl<R: Rules> World<R> {
         self.tally.spawns += 1;
         self.incarnation = incarnation;
         (self.excused, self.refused_politely, self.end, self.end_asked) = (false, false, None, None);
-        let never = Duration::MAX;
-        self.child = Some(Child {
-            born: self.now,
-            ready: None,
-            free_at: Some(self.now),
-            stall: (never, never),
-            stood: Duration::ZERO,
-            out: Vec::new(),
-            calls: BTreeMap::new(),
-            head: self.now,
-            head_alive: Duration::ZERO,
-            killed: false,
-        });
+        self.child = Some(Child::new(self.now));
         let ledger = &mut self.ledger;
         // The batch of the one before is over; who was in it is still told in this turn.
         ledger.batch_back = ledger.batch_out;
@@ -406,9 +369,9 @@ impl<R: Rules> World<R> {
         let starts_late = child.ready.is_none() && now - child.born >= policy.init_timeout;
         let ends_late = self.end_asked.is_some_and(|asked| now - asked >= policy.end_timeout);
         if !(self.excused || starts_late || ends_late) {
-            let (passed, lived) = (now - child.head, child.alive(now).saturating_sub(child.head_alive));
+            let (passed, lived) = child.at_its_call_for(now);
             hold(
-                !child.out.is_empty() && passed >= policy.hard_floor,
+                child.calls_out() > 0 && passed >= policy.hard_floor,
                 "no kill before the hard deadline",
                 || format!("{reason}, {passed:?}"),
             )?;
@@ -449,30 +412,18 @@ impl<R: Rules> World<R> {
             Work::Call(_, call) => LinkEvent::OpDone { op, result: self.call_result(&call) },
             Work::Batch(batch) => LinkEvent::BatchDone { op, results: self.results(&batch) },
         };
-        let (now, stall) = (self.now, MS * self.random.below(4000) as u32);
+        let stall = MS * self.random.below(4000) as u32;
+        let now = self.now;
         let Some(child) = &mut self.child else { return };
-        if child.out.is_empty() {
-            (child.head, child.head_alive) = (now, child.alive(now));
+        child.given(op, call, now);
+        let Some(due) = child.done_at(now, took, stalls.then_some(stall)) else { return };
+        if hangs || dies {
+            child.hang();
         }
-        child.out.push(op);
-        child.calls.extend(call.map(|call| (op, call)));
-        let Some(free_at) = child.free_at else { return };
-        let mut due = free_at.max(now) + took;
-        // One standstill after another; the first begins never.
-        let stood = child.stall.1 <= now;
-        if stalls && (stood || child.stall.0 > now) {
-            if stood {
-                child.stood += child.stall.1 - child.stall.0;
-            }
-            child.stall = (now, now + stall);
-            due += stall;
-        }
-        child.free_at = (!hangs).then_some(due);
         if hangs {
             return;
         }
         if dies {
-            child.free_at = None;
             return self.post(due, died("signal 11"));
         }
         if self.fault(500) {
@@ -608,6 +559,7 @@ impl<R: Rules> World<R> {
     }
 }
 
+/// What an incarnation is given.
 enum Work {
     Call(u64, Op<Toy>),
     Batch(Vec<Ticket>),
@@ -615,20 +567,4 @@ enum Work {
 
 fn died(reason: &str) -> LinkEvent<Toy> {
     LinkEvent::Died { reason: reason.into(), barred: false }
-}
-
-/// A small generator (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
 }

@@ -10,7 +10,7 @@ use lipcast_plugins_api::author::{Error, HealthState, SessionMode};
 use lipcast_plugins_api::loader::{self, Inferer, Instance, Plugin, Slot};
 use serde_json::Value;
 
-use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer, left_out};
+use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer};
 use crate::avatar::Job;
 use crate::backend::host_services::{JobProgress, TracingHost};
 use crate::backend::mailbox::Mailbox;
@@ -223,10 +223,9 @@ impl Stage {
         self.inferer.infer_batch(&mut requests);
         let results: Vec<_> = requests
             .into_iter()
-            .zip(batch)
-            .map(|(request, ticket)| match request.result {
-                Ok(result) => Ok(answer(&result, || result.picture(request.slot).to_vec())),
-                Err(error) => left_out(ticket, error),
+            .map(|request| {
+                let result = request.result?;
+                Ok(answer(&result, || result.picture(request.slot).to_vec()))
             })
             .collect();
         for (ticket, slot) in batch.iter().zip(slots) {

@@ -18,7 +18,7 @@ use lipcast_wire::spawn::{Child, ChildCommand, Ends};
 use rustix::event::{PollFd, PollFlags};
 use serde_json::Value;
 
-use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer, left_out};
+use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer};
 use crate::avatar::Job;
 use crate::backend::host_services::{ChildEvents, JobProgress};
 use crate::backend::mailbox::Mailbox;
@@ -214,7 +214,7 @@ impl ProcessLink {
             }
             Err(error) => {
                 *overrun |= !avatar.is_intact(request.slot);
-                left_out(ticket, error)
+                Err(error)
             }
         }
     }

@@ -230,7 +230,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         }
         let (mut verdict, mut no_room) = (Verdict::Unknown, false);
         for (ticket, result) in batch.tickets.into_iter().zip(results) {
-            self.answered |= result.is_ok();
+            self.answered |= result.is_ok() || is_left_out(&ticket.request, &result);
             if let Err(error) = &result {
                 no_room |= error.code == Code::OomDevice;
                 if error.code == Code::DeviceLost {
@@ -355,6 +355,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         let Ticket { session, request } = ticket;
         let Some(seat) = self.seats.get_mut(&session) else { return };
         let (stale, closing) = (R::is_stale(request.epoch, seat.epoch), seat.closing);
+        let left_out = is_left_out(&request, &result);
         let outcome = match result {
             Ok(_) if stale => Outcome::Expired,
             Ok(picture) => Outcome::Drawn(picture),
@@ -365,8 +366,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
             Err(error) if error.code == Code::DeviceLost => {
                 Outcome::Gone { reason: error.to_string(), in_flight: true }
             }
-            Err(_) if stale => Outcome::Expired,
-            Err(error) if error.code == Code::Deadline && request.flags.discard_ok => Outcome::Expired,
+            Err(_) if stale || left_out => Outcome::Expired,
             Err(error) => Outcome::Failed(error.to_string()),
         };
         if !closing {
@@ -419,4 +419,9 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         self.arrivals += 1;
         self.arrivals - 1
     }
+}
+
+/// A late frame that the backend was free to leave out, and did.
+fn is_left_out<P>(request: &Request, result: &Result<P, Error>) -> bool {
+    request.flags.discard_ok && result.as_ref().is_err_and(|error| error.code == Code::Deadline)
 }
