@@ -41,13 +41,12 @@ impl<T> Mailbox<T> {
         if letters.closed {
             return Err(letter);
         }
-        let first = letters.waiting.is_empty();
-        letters.waiting.push_back(letter);
-        drop(letters);
-        // Whoever put the one before has rung already, and the reader takes all.
-        if first {
+        // Whoever put the one before has rung already, and the reader takes all. Rung under the lock: a bell that rings
+        // after its letter was taken would wake a reader for ever, who clears it only when there are letters.
+        if letters.waiting.is_empty() {
             self.bell.ring();
         }
+        letters.waiting.push_back(letter);
         Ok(())
     }
 
