@@ -249,6 +249,17 @@ impl<R: Rules> World<R> {
             let wait = due.map_or(Duration::ZERO, |due| due - self.now);
             self.ledger.ended(end, state, wait, self.now, &self.policy)?;
         }
+        let sees_loss = |action: &Action<Toy>| match action {
+            Action::Kill { .. } => true,
+            Action::Announce { state, .. } => !matches!(state, State::Ready | State::Late | State::Draining),
+            _ => false,
+        };
+        let seen = actions.iter().position(sees_loss).unwrap_or(actions.len());
+        let named = |action: &Action<Toy>| {
+            matches!(action, Action::Reply { outcome: Outcome::Gone { in_flight: true, .. }, .. })
+        };
+        let late = actions[seen..].iter().find(|action| named(action));
+        hold(late.is_none(), "suspects are named before the loss is seen", || format!("{late:?}"))?;
         for action in actions {
             self.obey(action)?;
         }
@@ -316,7 +327,8 @@ impl<R: Rules> World<R> {
             Action::Announce { state: State::Draining, reason } => {
                 let worn = reason.starts_with("it");
                 let healthy = self.death().was_healthy;
-                self.end = Some(End { was_healthy: false, weight: (worn && !healthy).then_some(1) });
+                let weight = (worn && !healthy).then_some(1);
+                self.end = Some(End { was_healthy: worn && healthy, weight });
             }
             Action::Announce { state, .. } => {
                 self.tally.quarantines += u64::from(state == State::Quarantined);

@@ -237,7 +237,12 @@ impl Life {
     pub(super) fn recycle(&mut self, reason: &str, now: Duration) {
         if self.welcomes() {
             // One that does not even last is no better than one that dies: nobody would ever be served.
-            self.next = if self.is_healthy(now) { Next::Again } else { Next::Death(1) };
+            self.next = if self.is_healthy(now) {
+                self.setbacks.healthy();
+                Next::Again
+            } else {
+                Next::Death(1)
+            };
             self.enter(State::Draining, reason, Some(now + self.policy.recycle_timeout));
         }
     }

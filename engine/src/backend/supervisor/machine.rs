@@ -140,11 +140,13 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
             self.desk.pump(now, out);
             self.life.set_late(self.desk.soft_deadline().is_some_and(|soft| soft <= now));
         }
-        out.extend(self.life.take_orders().map(Action::from));
+        // Before anybody can see that it is lost, its sessions hear which of their frames were in the batch that broke
+        // it: no other backend is asked for such a frame unknowingly.
         if !self.life.serves() {
             let reason = self.life.reason();
             self.desk.abandon(if reason.is_empty() { "it was started anew" } else { reason }, out);
         }
+        out.extend(self.life.take_orders().map(Action::from));
     }
 }
 

@@ -187,3 +187,21 @@ fn a_healthy_life_shortens_the_next_wait() {
     assert!(waits[3] >= first * 8 * 4 / 5 && waits[3] <= first * 8 * 6 / 5, "{waits:?}");
     assert!(waits[4] <= first * 6 / 5, "{waits:?}");
 }
+
+#[test]
+fn a_healthy_life_that_ends_by_recycling_has_no_past() {
+    let quarantined = [
+        [Fate::Start, Fate::Started, Fate::Answers, Fate::Died].as_slice(),
+        &[Fate::Due, Fate::Started, Fate::Answers, Fate::Died].repeat(4),
+    ]
+    .concat();
+    assert_eq!(tale(&quarantined).life.state(), State::Quarantined);
+    // Let through, healthy for longer than a minute, replaced for its memory; the fresh one dies once.
+    let later = [
+        quarantined,
+        vec![Fate::Due, Fate::Started, Fate::Answers, Fate::Waits(120), Fate::Recycled, Fate::Drained],
+        vec![Fate::Died, Fate::Started, Fate::Answers, Fate::Died],
+    ]
+    .concat();
+    assert_eq!(tale(&later).life.state(), State::BackingOff);
+}
