@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use lipcast_plugins_api::author::{Error, IdleBy, RestPolicy};
 use lipcast_wire::client::{Blob, CallError};
 use lipcast_wire::layout::PUSH_SAMPLES;
@@ -46,6 +46,14 @@ impl Condition {
         let _ = self.lost.set(reason.to_owned());
     }
 }
+
+/// How long loading a prepared avatar may take: reading a blob, not making one. A backend that takes longer hangs in
+/// the call, and nobody could ever show an avatar in it again.
+const LOAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long opening a session may take, which is cheap by contract. A backend in a process that takes longer is ended
+/// by its hard deadline; one in this process holds its keeper.
+const OPEN_PATIENCE: Duration = Duration::from_secs(15);
 
 /// One loaded backend.
 pub(super) struct Incarnation {
@@ -87,6 +95,13 @@ impl Incarnation {
     fn call_failed(&self, call: &'static str, error: CallError) -> BackendError {
         match error {
             CallError::Failed(error) => self.failed(call, error),
+            CallError::TimedOut { .. } => {
+                // Control calls come one at a time, so one that hangs stands before all others. Its sessions move, and
+                // a fresh one takes its place.
+                tracing::error!(backend = self.name, %error, "it hangs and is started anew");
+                let _ = self.mailbox.put(Letter::Event(Event::Retire { again: true }));
+                BackendError::NotReady { backend: self.name.clone(), reason: error.to_string() }
+            }
             gone => BackendError::NotReady {
                 backend: self.name.clone(),
                 reason: self.lost().unwrap_or_else(|| gone.to_string()),
@@ -163,7 +178,7 @@ impl Instance for Incarnation {
             }
             Control::Remote(calls) => Person::Remote(
                 calls
-                    .load_avatar(&Blob::Bytes(blob), self.opened.max_batch(), None)
+                    .load_avatar(&Blob::Bytes(blob), self.opened.max_batch(), Some(LOAD_PATIENCE))
                     .map_err(|error| self.call_failed("load_avatar", error))?,
             ),
         };
@@ -206,8 +221,17 @@ impl Instance for Incarnation {
         let opening = Opening { avatar: loaded.person.clone(), params };
         let letter = Letter::Open { incarnation: self.number, session, opening, replies, opened };
         self.mailbox.put(letter).map_err(|_| self.gone())?;
-        answer.recv().map_err(|_| self.gone())?.map_err(|error| self.failed("open_session", error))?;
-        Ok(Box::new(Port { session, mailbox: self.mailbox.clone() }))
+        // From here on the session is closed when nobody wants it.
+        let port = Port { session, mailbox: self.mailbox.clone() };
+        let answered = answer.recv_timeout(OPEN_PATIENCE).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => self.gone(),
+            RecvTimeoutError::Timeout => BackendError::NotReady {
+                backend: self.name.clone(),
+                reason: format!("no answer to open_session within {} s", OPEN_PATIENCE.as_secs()),
+            },
+        });
+        answered?.map_err(|error| self.failed("open_session", error))?;
+        Ok(Box::new(port))
     }
 }
 

@@ -30,6 +30,8 @@ struct Entry {
 
 #[derive(Clone)]
 enum State {
+    /// Its blob is being loaded, which takes a moment.
+    Loading,
     /// Its blob is being made; the job stops that.
     Preparing(Job),
     Loaded(Arc<dyn LoadedAvatar>),
@@ -64,39 +66,52 @@ pub(super) enum Found {
 impl Loading {
     /// `avatar` in `instance`, if it is loaded or has a blob that can be.
     pub(super) fn at_once(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> Found {
-        match self.known(avatar, instance) {
-            Some(State::Loaded(there)) => return Found::Loaded(there),
-            Some(State::Preparing(_)) => return Found::Missing,
-            Some(State::Failed(reason, _)) => return Found::Failed(reason),
-            None => {}
-        }
-        match backend::load_existing(avatar, instance) {
-            Ok(Some(there)) => {
-                self.set(avatar, instance, State::Loaded(there.clone()));
-                Found::Loaded(there)
+        let mut entries = self.lock();
+        loop {
+            match entries.get(&key(avatar, instance)).filter(|entry| entry.is_about(avatar, instance)) {
+                Some(Entry { state: State::Loading, .. }) => entries = self.sleep(entries),
+                Some(Entry { state: State::Loaded(there), .. }) => return Found::Loaded(there.clone()),
+                Some(Entry { state: State::Preparing(_), .. }) => return Found::Missing,
+                Some(Entry { state: State::Failed(reason, _), .. }) => return Found::Failed(reason.clone()),
+                None => break,
             }
-            Ok(None) => Found::Missing,
-            Err(error) => Found::Failed(reason(&error)),
         }
+        drop(entries);
+        if !self.begin(avatar, instance, State::Loading) {
+            // Somebody else was faster.
+            return self.at_once(avatar, instance);
+        }
+        let load = || backend::load_existing(avatar, instance).map_err(|error| reason(&error));
+        let existing =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(load)).unwrap_or_else(|_| panicked());
+        let (state, found) = match existing {
+            Ok(Some(there)) => (Some(State::Loaded(there.clone())), Found::Loaded(there)),
+            Ok(None) => (None, Found::Missing),
+            Err(reason) => (None, Found::Failed(reason)),
+        };
+        self.settle(avatar, instance, state);
+        found
     }
 
     /// Begins to prepare `avatar` for `instance` on a thread of its own, unless somebody does already.
     pub(super) fn in_background(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, haste: Haste) {
         let job = Job::new();
-        if !self.begin(avatar, instance, &job) {
+        if !self.begin(avatar, instance, State::Preparing(job.clone())) {
             return;
         }
-        let (loading, avatar, instance) = (self.clone(), avatar.clone(), instance.clone());
+        let (loading, whom, place) = (self.clone(), avatar.clone(), instance.clone());
         let span = tracing::Span::current();
         let prepare = move || {
             if haste == Haste::Later {
                 // Of this thread alone. Where the system refuses, it is as it was.
                 let _ = rustix::process::nice(10);
             }
-            span.in_scope(|| drop(loading.prepare(&avatar, &instance, None, &job)));
+            span.in_scope(|| drop(loading.prepare(&whom, &place, None, &job)));
         };
         if let Err(error) = std::thread::Builder::new().name("prepare blob".to_owned()).spawn(prepare) {
             tracing::error!(%error, "no thread to prepare an avatar");
+            let reason = "this server has no thread left to prepare it".to_owned();
+            self.settle(avatar, instance, Some(State::Failed(reason, Instant::now())));
         }
     }
 
@@ -115,7 +130,7 @@ impl Loading {
         match self.at_once(avatar, instance) {
             Found::Loaded(there) => Ok(there),
             Found::Failed(reason) => Err(reason),
-            Found::Missing if self.begin(avatar, instance, job) => {
+            Found::Missing if self.begin(avatar, instance, State::Preparing(job.clone())) => {
                 self.prepare(avatar, instance, frames, job)
             }
             Found::Missing => self.outcome(avatar, instance, job),
@@ -137,11 +152,10 @@ impl Loading {
             match entries.get(&key(avatar, instance)).filter(|entry| entry.is_for(avatar, instance)) {
                 Some(Entry { state: State::Loaded(there), .. }) => return Ok(there.clone()),
                 Some(Entry { state: State::Failed(reason, _), .. }) => return Err(reason.clone()),
-                Some(Entry { state: State::Preparing(_), .. }) if !job.is_cancelled() => {}
+                Some(Entry { state: State::Preparing(_) | State::Loading, .. }) if !job.is_cancelled() => {}
                 _ => return Err("cancelled".to_owned()),
             }
-            let waited = self.0.changed.wait_timeout(entries, LOOK);
-            entries = waited.unwrap_or_else(PoisonError::into_inner).0;
+            entries = self.sleep(entries);
         }
     }
 
@@ -169,18 +183,35 @@ impl Loading {
         self.0.changed.notify_all();
     }
 
-    /// Notes that the caller prepares; `false` when somebody does, or it is done.
-    fn begin(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, job: &Job) -> bool {
+    /// Notes what the caller does; `false` when somebody does already, or it is done.
+    fn begin(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, state: State) -> bool {
         let mut entries = self.lock();
-        let known = entries.get(&key(avatar, instance)).filter(|entry| entry.is_for(avatar, instance));
-        if known.is_some_and(|entry| entry.stands()) {
+        if entries.get(&key(avatar, instance)).is_some_and(|entry| entry.is_about(avatar, instance)) {
             return false;
         }
-        let entry = Entry::new(avatar, instance, State::Preparing(job.clone()));
-        let former = entries.insert(key(avatar, instance), entry);
+        let former = entries.insert(key(avatar, instance), Entry::new(avatar, instance, state));
+        // What was loaded in instances that are no more holds memory and descriptors.
+        let dead: Vec<_> = entries.extract_if(|_, entry| entry.instance.strong_count() == 0).collect();
         drop(entries);
-        drop(former);
+        // After the lock: unloading may take a while.
+        drop((former, dead));
         true
+    }
+
+    /// Notes what came of what the caller [began](Self::begin), and tells who waits; not if it was forgotten
+    /// meanwhile, or is another's. Without a state the next one may try again at once.
+    fn settle(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, state: Option<State>) {
+        let mut entries = self.lock();
+        let own = entries
+            .get_mut(&key(avatar, instance))
+            .filter(|entry| entry.is_for(avatar, instance) && entry.state.is_under_way());
+        match (own, state) {
+            (Some(entry), Some(state)) => entry.state = state,
+            (Some(_), None) => drop(entries.remove(&key(avatar, instance))),
+            (None, _) => {}
+        }
+        drop(entries);
+        self.0.changed.notify_all();
     }
 
     /// Does what [`Loading::begin`] announced, and tells who waits.
@@ -192,8 +223,8 @@ impl Loading {
         job: &Job,
     ) -> Result<Arc<dyn LoadedAvatar>, String> {
         let load = || backend::load_avatar(avatar, instance, frames, job).map_err(|error| reason(&error));
-        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
-            .unwrap_or_else(|_| Err("it panicked while it was prepared".to_owned()));
+        let loaded =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(load)).unwrap_or_else(|_| panicked());
         let state = match &loaded {
             Ok(there) => State::Loaded(there.clone()),
             Err(reason) => State::Failed(reason.clone(), Instant::now()),
@@ -203,32 +234,13 @@ impl Loading {
         {
             tracing::warn!(backend = instance.name(), avatar = %avatar.id(), reason, "cannot show it");
         }
-        let mut entries = self.lock();
-        // Not if it was forgotten meanwhile, or is another's.
-        let own = entries
-            .get_mut(&key(avatar, instance))
-            .filter(|entry| entry.is_for(avatar, instance) && matches!(entry.state, State::Preparing(_)));
-        match own {
-            // The next one may try again at once.
-            Some(_) if job.is_cancelled() => drop(entries.remove(&key(avatar, instance))),
-            Some(entry) => entry.state = state,
-            None => {}
-        }
-        drop(entries);
-        self.0.changed.notify_all();
+        // The next one may try again at once.
+        self.settle(avatar, instance, Some(state).filter(|_| !job.is_cancelled()));
         loaded
     }
 
-    fn known(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> Option<State> {
-        let entries = self.lock();
-        let entry = entries.get(&key(avatar, instance))?;
-        (entry.is_for(avatar, instance) && entry.stands()).then(|| entry.state.clone())
-    }
-
-    fn set(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, state: State) {
-        let former = self.lock().insert(key(avatar, instance), Entry::new(avatar, instance, state));
-        // After the lock: unloading may take a while.
-        drop(former);
+    fn sleep<'a>(&self, entries: MutexGuard<'a, HashMap<Key, Entry>>) -> MutexGuard<'a, HashMap<Key, Entry>> {
+        self.0.changed.wait_timeout(entries, LOOK).unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
@@ -246,9 +258,21 @@ impl Entry {
         same_avatar && self.instance.upgrade().is_some_and(|known| Arc::ptr_eq(&known, instance))
     }
 
-    fn stands(&self) -> bool {
-        !matches!(&self.state, State::Failed(_, since) if since.elapsed() > PATIENCE)
+    /// Whether it is for them and still good.
+    fn is_about(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> bool {
+        let over = matches!(&self.state, State::Failed(_, since) if since.elapsed() > PATIENCE);
+        !over && self.is_for(avatar, instance)
     }
+}
+
+impl State {
+    fn is_under_way(&self) -> bool {
+        matches!(self, Self::Loading | Self::Preparing(_))
+    }
+}
+
+fn panicked<T>() -> Result<T, String> {
+    Err("it panicked while it was prepared".to_owned())
 }
 
 /// What a client may be told: the disk's errors name folders, which are the operator's.
