@@ -425,7 +425,7 @@ class _Server:
 
     def call_prepare_avatar(self, message, fds):
         operation = Operation(self, message["number"])
-        with _map(fds, message["transfer_len"], mmap.PROT_READ | mmap.PROT_WRITE) as transfer:
+        with _map(fds, message["transfer_len"], writable=True) as transfer:
             sink = Sink(operation, transfer)
             source = Source(operation, message["source"], transfer)
             self.backend.prepare_avatar(source, message["params"], sink, operation)
@@ -441,7 +441,7 @@ class _Server:
 
     def call_attach_slots(self, message, fds):
         count, stride = message["count"], message["stride"]
-        memory = memoryview(_map(fds, count * stride, mmap.PROT_READ | mmap.PROT_WRITE))
+        memory = memoryview(_map(fds, count * stride, writable=True))
         self.avatars[message["avatar"]].memory = memory, count, message["len"], stride
         return {}, []
 
@@ -543,12 +543,17 @@ def _put_status(memory, at, text_at, error):
     memory[text_at : text_at + MESSAGE_LEN] = text.ljust(MESSAGE_LEN, b"\0")
 
 
-def _map(fds, length, protection=mmap.PROT_READ):
+def _map(fds, length, writable=False):
     """Maps the descriptor that came beside a message; the mapping keeps the file."""
     if not fds:
         raise BackendError("INVALID_ARG", "a descriptor is missing beside the call")
     try:
-        return mmap.mmap(fds[0], length, prot=protection) if length else b""
+        if not length:
+            return b""
+        if writable:
+            return mmap.mmap(fds[0], length, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        # Private: before Linux 6.7 memory that is sealed against writing cannot be mapped otherwise.
+        return mmap.mmap(fds[0], length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
     finally:
         for fd in fds:
             os.close(fd)

@@ -199,7 +199,11 @@ impl SharedMemory {
     fn map(file: OwnedFd, len: usize, writable: bool) -> Result<Self, MemoryError> {
         let mut options = MmapOptions::new();
         options.len(len);
-        let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
+        // A file that is sealed against writing is mapped privately: before Linux 6.7 a shared mapping of one is refused
+        // even for reading.
+        // SAFETY: the file is sealed at its length, and where the mapping is private against writing too.
+        let private = || unsafe { options.map_copy_read_only(&file) };
+        let map = if writable { options.map_raw(&file)? } else { private()?.into() };
         Ok(Self { file, map, writable })
     }
 }
@@ -230,7 +234,8 @@ impl FileBytes {
             return Err(MemoryError::Length { expected: len, found });
         }
         // SAFETY: the file is there for as long as the mapping; see above for one that is cut meanwhile.
-        let map = unsafe { MmapOptions::new().len(len as usize).map(file)? };
+        // Private for the same reason as constant memory.
+        let map = unsafe { MmapOptions::new().len(len as usize).map_copy_read_only(file)? };
         Ok(Self(Some(map)))
     }
 
@@ -264,6 +269,15 @@ mod tests {
         assert!(matches!(SharedMemory::open_constant(fixed, 64), Err(MemoryError::NotSealed)));
         let short = SharedMemory::create("short", 64).unwrap().file().try_clone_to_owned().unwrap();
         assert!(matches!(SharedMemory::open(short, 65), Err(MemoryError::Length { found: 64, .. })));
+    }
+
+    #[test]
+    fn constant_memory_is_mapped_privately() {
+        // Before Linux 6.7 a shared mapping of a file that is sealed against writing is refused.
+        let _made = SharedMemory::constant("private-masks", b"alpha").unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.contains("memfd:private-masks")).unwrap();
+        assert!(line.contains(" r--p "), "{line}");
     }
 
     #[test]
