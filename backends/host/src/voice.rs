@@ -7,7 +7,7 @@ use std::time::Duration;
 use lipcast_plugins_api::loader::HostServices;
 use lipcast_plugins_api::types::{LogLevel, MetricKind};
 use lipcast_wire::control::{Control, Packet};
-use lipcast_wire::lines::shortened;
+use lipcast_wire::lines::cleaned;
 use lipcast_wire::message::FromChild;
 use serde_json::Value;
 
@@ -55,8 +55,8 @@ impl HostServices for Voice {
     fn log(&self, level: LogLevel, target: &str, message: &str, fields_json: &str) {
         self.mention(&FromChild::Log {
             log: level.into(),
-            target: shortened(target).to_owned(),
-            message: shortened(message).to_owned(),
+            target: cleaned(target),
+            message: cleaned(message),
             fields: object(fields_json),
         });
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use lipcast_plugins_api::types::{Descriptor, LogLevel, MetricKind};
 use serde_json::Value;
 
-use crate::lines::{LINE_BYTES, Limiter, shortened};
+use crate::lines::{LINE_BYTES, Limiter, cleaned};
 use crate::ring::Submissions;
 use crate::spawn::{Child, ChildCommand, Ends};
 
@@ -137,8 +137,7 @@ pub fn print_lines(output: std::fs::File, events: Arc<dyn Events>) -> std::io::R
             }
             if admitted {
                 let text = String::from_utf8_lossy(&line);
-                events
-                    .output(shortened(&text.trim_end().replace(|c: char| c.is_control() && c != '\t', " ")));
+                events.output(&cleaned(text.trim_end()));
             }
         }
     };

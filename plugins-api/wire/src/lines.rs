@@ -34,9 +34,11 @@ impl Limiter {
     }
 }
 
-/// A line as it is logged: no longer than [`LINE_BYTES`].
-pub fn shortened(line: &str) -> &str {
-    &line[..line.floor_char_boundary(LINE_BYTES)]
+/// A line as it is logged: no longer than [`LINE_BYTES`], and with spaces for line ends and other control characters
+/// but tabs, so that nobody can make two lines of one.
+pub fn cleaned(line: &str) -> String {
+    let line = &line[..line.floor_char_boundary(LINE_BYTES)];
+    line.replace(|c: char| c.is_control() && c != '\t', " ")
 }
 
 #[cfg(test)]
@@ -55,7 +57,12 @@ mod tests {
     #[test]
     fn a_line_is_cut_between_characters() {
         let line = "ä".repeat(LINE_BYTES);
-        assert_eq!(shortened(&line).len(), LINE_BYTES);
-        assert_eq!(shortened(&line[..LINE_BYTES - 2]).len(), LINE_BYTES - 2);
+        assert_eq!(cleaned(&line).len(), LINE_BYTES);
+        assert_eq!(cleaned(&line[..LINE_BYTES - 2]).len(), LINE_BYTES - 2);
+    }
+
+    #[test]
+    fn one_line_stays_one() {
+        assert_eq!(cleaned("all\twell\n2026 ERROR forged\x1b[2J"), "all\twell 2026 ERROR forged [2J");
     }
 }

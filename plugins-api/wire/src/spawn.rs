@@ -165,12 +165,17 @@ impl Child {
         }
     }
 
-    /// Waits for its end, and tells it in words.
+    /// Waits for its end, and tells it in words. What it started and left behind ends too.
     pub fn wait(&mut self) -> String {
-        if self.ended.is_none() {
-            self.ended = self.process.wait().ok();
+        loop {
+            if let Some(how) = self.ended() {
+                return how;
+            }
+            let mut end = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
+            if rustix::event::poll(&mut end, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
+                return "ended".to_owned();
+            }
         }
-        self.ended.map_or_else(|| "ended".to_owned(), in_words)
     }
 }
 

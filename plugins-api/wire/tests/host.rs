@@ -1,14 +1,15 @@
 //! A real plugin in a real `backend-host`, through the whole protocol.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lipcast_plugins_api::loader::{NoProgress, Source};
-use lipcast_plugins_api::types::{Error, LogLevel, MetricKind, Rect};
+use lipcast_plugins_api::types::{Error, LogLevel, MetricKind};
 use lipcast_wire::client::{Blob, CallError, Events, Host, StartError};
 use lipcast_wire::op::{Op, Request};
-use lipcast_wire::spawn::ChildCommand;
+use lipcast_wire::spawn::{Child, ChildCommand, Ends};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,7 +120,6 @@ fn a_plugin_in_a_process_of_its_own_draws_as_asked() {
     calls.end();
     let _ = calls.health(PATIENCE);
     assert_eq!(host.child().wait(), "exited with 0");
-    assert_eq!(Rect::default(), Rect::new(0, 0, 0, 0));
 }
 
 #[test]
@@ -145,18 +145,47 @@ fn what_cannot_be_opened_is_refused_with_the_reason() {
 
 #[test]
 fn a_program_that_is_no_host_is_found_out() {
-    let shell = |script: &str| {
+    let shell_for = |script: &str, patience: Duration| {
         let command = ChildCommand {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
             folder: None,
             core_dumps: false,
         };
-        Host::start(&command, Arc::new(Heard::default()), Duration::from_millis(500)).unwrap_err()
+        Host::start(&command, Arc::new(Heard::default()), patience).unwrap_err()
     };
+    let shell = |script: &str| shell_for(script, PATIENCE);
     assert_eq!(shell("exit 3"), StartError::Died("exited with 3".to_owned()));
     assert_eq!(shell("kill -SEGV $$"), StartError::Died("killed by SIGSEGV (signal 11)".to_owned()));
-    assert_eq!(shell("sleep 60"), StartError::Silent(Duration::from_millis(500)));
+    let short = Duration::from_millis(500);
+    assert_eq!(shell_for("sleep 60", short), StartError::Silent(short));
     let nonsense = shell("printf nonsense >&3; sleep 60");
     assert!(matches!(&nonsense, StartError::Died(how) if how.contains("no message")), "{nonsense}");
+}
+
+#[test]
+fn what_a_child_started_ends_with_it_however_its_end_is_learnt() {
+    let command = ChildCommand {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), "sleep 600 & echo $!; exec >&- 2>&-".into()],
+        folder: None,
+        core_dumps: false,
+    };
+    let Ends { mut child, mut output, .. } = Child::start(&command).unwrap();
+    let mut started = String::new();
+    let mut byte = [0];
+    while output.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+        started.push(byte[0].into());
+    }
+    assert_eq!(child.wait(), "exited with 0");
+    // Nobody in the test is its parent, so it goes when init has taken note of it; a zombie runs no more.
+    let runs = || {
+        let stat = std::fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    };
+    let gone = (0..2_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        !runs()
+    });
+    assert!(gone, "process {started} runs on");
 }

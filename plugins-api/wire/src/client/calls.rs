@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Events;
 use super::avatar::{Blob, RemoteAvatar};
 use crate::control::{Control, Packet};
-use crate::lines::{Limiter, shortened};
+use crate::lines::{Limiter, cleaned};
 use crate::memory::SharedMemory;
 use crate::message::{AnswerOutcome, Call, FromChild, FromParent, Hello, SourceMessage, Want};
 
@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long the other side may take to read a message before it counts as stuck.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a cancelled call may take to notice it; the contract says 100 ms.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Bytes of transfer memory at least: blobs are written in pieces of it.
 const TRANSFER_LEN: usize = 1 << 20;
 
@@ -62,9 +65,23 @@ impl std::fmt::Debug for Calls {
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<u64, mpsc::Sender<Incoming>>,
+    waiting: HashMap<u64, Caller>,
     closed: Option<String>,
 }
+
+/// Who waits for the end of a call.
+#[derive(Clone)]
+struct Caller {
+    letters: mpsc::Sender<Incoming>,
+    /// Letters that it has not read yet.
+    unread: Arc<AtomicUsize>,
+}
+
+/// A caller that reads source frames may be slow, and progress is worth nothing once there is more of it.
+const UNREAD_PROGRESS: usize = 16;
+
+/// A call asks one thing at a time, so beside progress there is one question at most.
+const UNREAD: usize = UNREAD_PROGRESS + 1;
 
 /// What comes in for one call.
 enum Incoming {
@@ -290,20 +307,25 @@ impl Calls {
         helpers: Helpers<'_>,
     ) -> Result<(Value, Vec<OwnedFd>), CallError> {
         let (name, number) = (call.name(), self.fresh_number());
-        let (sender, incoming) = mpsc::channel();
+        let (letters, incoming) = mpsc::channel();
+        let unread = Arc::new(AtomicUsize::new(0));
         {
             let mut state = self.lock();
             if let Some(reason) = &state.closed {
                 return Err(CallError::Gone(reason.clone()));
             }
-            state.waiting.insert(number, sender);
+            state.waiting.insert(number, Caller { letters, unread: unread.clone() });
         }
         let _forget = Forget { calls: self, number };
         self.send(&FromParent::Call { number, call }, descriptors)?;
         let started = Instant::now();
-        let mut cancelled = false;
+        let mut cancelled = None;
         loop {
-            match incoming.recv_timeout(LOOK) {
+            let letter = incoming.recv_timeout(LOOK);
+            if letter.is_ok() {
+                unread.fetch_sub(1, Ordering::Relaxed);
+            }
+            match letter {
                 Ok(Incoming::End(end)) => return end.map_err(CallError::Failed),
                 Ok(Incoming::Progress(permille, stage)) => {
                     helpers.progress.progress(permille.min(1000), &stage);
@@ -321,11 +343,14 @@ impl Calls {
                     return Err(CallError::Gone(self.closed().unwrap_or_default()));
                 }
             }
-            if !cancelled && helpers.progress.is_cancelled() {
-                cancelled = true;
+            if cancelled.is_none() && helpers.progress.is_cancelled() {
+                cancelled = Some(Instant::now());
                 self.send(&FromParent::Cancel { cancel: number }, &[])?;
             }
-            if let Some(after) = helpers.patience.filter(|patience| started.elapsed() > *patience) {
+            let ignored =
+                cancelled.filter(|since| since.elapsed() > CANCEL_PATIENCE).map(|_| CANCEL_PATIENCE);
+            let over = helpers.patience.filter(|patience| started.elapsed() > *patience);
+            if let Some(after) = over.or(ignored) {
                 return Err(CallError::TimedOut { call: name, after });
             }
         }
@@ -364,14 +389,23 @@ impl Calls {
                 }
                 FromChild::Refused { refused } => {
                     if let Some(greeting) = greeting.take() {
-                        let _ = greeting.send(Err(refused));
+                        let _ = greeting.send(Err(cleaned(&refused)));
                     }
                 }
-                FromChild::Done { reply, ok } => self.hand_on(reply, Incoming::End(Ok((ok, descriptors)))),
-                FromChild::Failed { reply, error } => self.hand_on(reply, Incoming::End(Err(error.into()))),
-                FromChild::Ask { ask, number, want } => self.hand_on(ask, Incoming::Ask(number, want)),
+                FromChild::Done { reply, ok } => {
+                    self.hand_on(reply, Incoming::End(Ok((ok, descriptors))));
+                }
+                FromChild::Failed { reply, error } => {
+                    self.hand_on(reply, Incoming::End(Err(error.into())));
+                }
+                FromChild::Ask { ask, number, want } => {
+                    if !self.hand_on(ask, Incoming::Ask(number, want)) {
+                        break "it asked for more before it had its answer".to_owned();
+                    }
+                }
                 FromChild::Progress { progress, permille, stage } => {
-                    self.hand_on(progress, Incoming::Progress(permille, stage));
+                    // What is too much of it is left out.
+                    self.hand_on(progress, Incoming::Progress(permille, cleaned(&stage)));
                 }
                 FromChild::Log { log, target, message, fields } => {
                     let (admitted, dropped) = limiter.admit(Instant::now());
@@ -379,7 +413,7 @@ impl Calls {
                         events.dropped(dropped);
                     }
                     if admitted {
-                        events.log(log.into(), shortened(&target), shortened(&message), &fields);
+                        events.log(log.into(), &cleaned(&target), &cleaned(&message), &fields);
                     }
                 }
                 FromChild::Metric { metric, kind, value, labels } => {
@@ -398,7 +432,13 @@ impl Calls {
         events.closed(&reason);
     }
 
-    fn hand_on(&self, number: u64, incoming: Incoming) {
+    /// Gives a letter to the caller of call `number`; `false` when it has too many unread.
+    fn hand_on(&self, number: u64, incoming: Incoming) -> bool {
+        let most = match incoming {
+            Incoming::End(_) => usize::MAX,
+            Incoming::Ask(..) => UNREAD,
+            Incoming::Progress(..) => UNREAD_PROGRESS,
+        };
         let mut state = self.lock();
         let caller = match incoming {
             Incoming::End(_) => state.waiting.remove(&number),
@@ -406,9 +446,13 @@ impl Calls {
         };
         drop(state);
         // A caller who lost patience is gone, and so is what it would have got.
-        if let Some(caller) = caller {
-            let _ = caller.send(incoming);
+        let Some(caller) = caller else { return true };
+        if caller.unread.load(Ordering::Relaxed) >= most {
+            return false;
         }
+        caller.unread.fetch_add(1, Ordering::Relaxed);
+        let _ = caller.letters.send(incoming);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -459,4 +503,61 @@ fn no_questions(_: Want) -> Result<(Value, Option<OwnedFd>), Error> {
 
 fn no_face() -> Error {
     Error::not_found("no face in this frame")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+
+    impl Events for Silent {
+        fn log(&self, _: lipcast_plugins_api::types::LogLevel, _: &str, _: &str, _: &Value) {}
+        fn output(&self, _: &str) {}
+        fn dropped(&self, _: u64) {}
+        fn metric(&self, _: &str, _: lipcast_plugins_api::types::MetricKind, _: f64, _: &Value) {}
+        fn closed(&self, _: &str) {}
+    }
+
+    /// Somebody who is busy with the first thing that is told, until the sender of this is gone.
+    struct Busy(Mutex<mpsc::Receiver<()>>);
+
+    impl Progress for Busy {
+        fn is_cancelled(&self) -> bool {
+            false
+        }
+
+        fn progress(&self, _: u32, _: &str) {
+            let _ = self.0.lock().unwrap().recv();
+        }
+    }
+
+    #[test]
+    fn a_child_that_asks_without_waiting_for_answers_fills_nobody_s_memory() {
+        let (ours, theirs) = Control::pair().unwrap();
+        let (calls, _greeting) = Calls::open(ours, Arc::new(Silent)).unwrap();
+        let (free, busy) = mpsc::channel();
+        let caller = {
+            let calls = calls.clone();
+            thread::spawn(move || calls.create(&json!({}), &Busy(Mutex::new(busy)), None))
+        };
+        let packet = theirs.receive(None).unwrap().unwrap();
+        let call: Value = serde_json::from_slice(&packet.bytes).unwrap();
+        let number = call["number"].as_u64().unwrap_or_else(|| panic!("{call}"));
+        let say = |message: Value| theirs.send(message.to_string().as_bytes(), &[], Duration::from_secs(20));
+        for _ in 0..1000 {
+            say(json!({"progress": number, "permille": 1, "stage": "on it"})).unwrap();
+        }
+        assert_eq!(calls.closed(), None, "progress is left out, and harms nobody");
+        // It ends with the connection: the sender hears of that, too.
+        let refused = (0..1000)
+            .any(|ask| say(json!({"ask": number, "number": ask, "want": "frame", "index": 0})).is_err());
+        drop(free);
+        assert!(matches!(caller.join().unwrap(), Err(CallError::Gone(_))));
+        assert!(
+            refused && calls.closed().unwrap().contains("before it had its answer"),
+            "{:?}",
+            calls.closed()
+        );
+    }
 }
