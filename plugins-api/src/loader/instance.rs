@@ -316,9 +316,15 @@ impl AvatarInner {
             unsafe { mask(self.handle, frame, &mut out, status) }
         })?;
         let rect = Rect::from_abi(out.rect);
+        checks::frame_mask(frame, &self.info, FrameMask { rect, alpha: None })?;
+        if !out.alpha.is_null() && out.alpha_len != rect.area() {
+            let (len, area) = (out.alpha_len, rect.area());
+            let text = format!("the mask of frame {frame} has {len} bytes of alpha for {area} pixels");
+            return Err(Error::new(Code::BadOutput, text));
+        }
         let alpha = (!out.alpha.is_null()).then(|| {
-            // SAFETY: the plugin promises `alpha_len` bytes that do not change until the avatar is unloaded,
-            // which happens after `self` is gone.
+            // SAFETY: as many bytes as the rect has pixels, which lies on the canvas; the plugin promises that they
+            // do not change until the avatar is unloaded, which happens after `self` is gone.
             unsafe { std::slice::from_raw_parts(out.alpha, out.alpha_len as usize) }
         });
         checks::frame_mask(frame, &self.info, FrameMask { rect, alpha })

@@ -97,12 +97,14 @@ impl SessionEvents {
     }
 
     /// The first event after number `after`, with its number, once there is one; what is no longer kept is left out.
+    /// A number that no event has yet is one of an earlier session of the same name, and counts as 0.
     /// `None` when the session is over and nothing comes any more.
     pub async fn next(&self, after: u64) -> Option<(u64, SessionEvent)> {
         let mut bell = self.bell.subscribe();
         loop {
             {
                 let log = self.lock();
+                let after = if after > log.count { 0 } else { after };
                 if let Some(event) = log.kept.iter().find(|(number, _)| *number > after) {
                     return Some(event.clone());
                 }
@@ -154,6 +156,13 @@ mod tests {
         assert_eq!(events.next(1).await, Some((2, draining(2))));
         assert_eq!(events.next(2).await, Some((3, ended)));
         assert_eq!(events.next(3).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_number_of_an_earlier_session_hides_nothing() {
+        let events = SessionEvents::new();
+        events.push(draining(1));
+        assert_eq!(events.next(57).await, Some((1, draining(1))));
     }
 
     #[tokio::test]

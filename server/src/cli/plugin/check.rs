@@ -85,9 +85,9 @@ pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), Cli
             println!("\n{group}");
         }
         if live {
-            print!("{}", entry.text());
             // Whoever watches sees each line as it comes; one who went away is no reason to stop.
-            let _ = std::io::stdout().flush();
+            let mut out = std::io::stdout();
+            let _ = write!(out, "{}", entry.text()).and_then(|()| out.flush());
         }
     });
     match &arguments.output {
