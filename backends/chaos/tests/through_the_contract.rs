@@ -155,8 +155,9 @@ fn it_talks_too_much_and_leaks_on_command() {
         statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() / 256
     };
     let before = resident();
-    Stage::new(&fault(json!({"in": "infer_batch", "do": "leak", "mb": 16}))).draw(&[], 0..4);
-    assert!(resident() >= before + 60, "{before} MiB before, {} MiB after", resident());
+    // Far more than what the tests beside this one may give back meanwhile.
+    Stage::new(&fault(json!({"in": "infer_batch", "do": "leak", "mb": 64}))).draw(&[], 0..4);
+    assert!(resident() >= before + 200, "{before} MiB before, {} MiB after", resident());
 }
 
 #[test]

@@ -123,8 +123,20 @@ pub(super) fn inspect(bench: &Bench, what: Inspect) -> Result<Value, Trouble> {
     })
 }
 
+/// The entry hands out static data; this is ample for a library's own initialisers. Milliseconds.
+const ENTRY_MS: f64 = 50.0;
+
 fn instant(bench: &Bench) -> Outcome {
-    let answer = inspect(bench, Inspect::Descriptor)?;
+    let mut answer = inspect(bench, Inspect::Descriptor)?;
+    // The best of several, each in a fresh process, so that a busy machine is not the plugin's fault.
+    for _ in 0..2 {
+        if number(&answer, "entry_ms") > ENTRY_MS {
+            let again = inspect(bench, Inspect::Descriptor)?;
+            if number(&again, "entry_ms") < number(&answer, "entry_ms") {
+                answer = again;
+            }
+        }
+    }
     let (opening, entry) = (number(&answer, "open_ms"), number(&answer, "entry_ms"));
     if number(&answer, "new_threads") > 0.0 {
         return Err(fails(
@@ -145,8 +157,7 @@ fn instant(bench: &Bench) -> Outcome {
             "return the address of one static table",
         ));
     }
-    // The best of several, so that a busy machine is not the plugin's fault.
-    if entry > 50.0 {
+    if entry > ENTRY_MS {
         return Err(fails(
             format!("the entry took {entry:.0} ms"),
             "the descriptor is static data; what takes time belongs to create",
