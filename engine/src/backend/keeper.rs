@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -566,9 +566,9 @@ impl NoLink {
         Self([LinkEvent::StartFailed { reason, retryable: false }].into())
     }
 
-    /// The system had no room.
+    /// The system had no room. That is no fault of the backend, and does not count as one.
     fn failed(reason: String) -> Self {
-        Self([LinkEvent::Died { reason, barred: false }].into())
+        Self([LinkEvent::StartFailed { reason, retryable: true }].into())
     }
 }
 
@@ -591,6 +591,14 @@ impl Link for NoLink {
 
     fn end(&mut self) {
         self.kill();
+    }
+
+    fn wait(&mut self, mailbox: BorrowedFd<'_>, patience: Option<Duration>) {
+        // It is started in the middle of the keeper's round, and what it has to say rings no bell.
+        if self.0.is_empty() {
+            let end = rustix::event::PollFd::from_borrowed_fd(mailbox, rustix::event::PollFlags::IN);
+            super::link::sleep(&mut [end], patience);
+        }
     }
 }
 
