@@ -21,11 +21,13 @@ use lipcast_plugins_api::serde_json::{Value, json};
 const ROOM: u64 = 2_000;
 const FRAME: u64 = 640;
 
-/// What it does wrong, as its settings say: `panic_at`, `lose_device_at` (a frame), `broken` (its health),
-/// `load` (a status code's name).
+/// What it does wrong, as its settings say: `panic_at`, `lose_device_at` (a frame), `fail_at` (a frame, `fails` times,
+/// an error that may pass or, with `for_good`, not), `broken` (its health), `load` (a status code's name).
 struct Moody {
     settings: Value,
     broken: Arc<AtomicUsize>,
+    /// How often it failed at `fail_at`.
+    failed: Arc<AtomicUsize>,
 }
 
 /// How often a blob was made, by the `name` of the settings.
@@ -56,7 +58,7 @@ impl Backend for Moody {
     }
 
     fn create(_: Host, settings: Value, _: &Operation<'_>) -> Result<Self, Error> {
-        Ok(Self { settings, broken: Arc::default() })
+        Ok(Self { settings, broken: Arc::default(), failed: Arc::default() })
     }
 
     fn prepare_avatar(
@@ -122,6 +124,13 @@ impl Backend for Moody {
         batch.for_each(|request| {
             if at("panic_at", request.frame) {
                 panic!("told to");
+            }
+            if at("fail_at", request.frame)
+                && self.failed.fetch_add(1, Ordering::SeqCst)
+                    < self.settings["fails"].as_u64().unwrap() as usize
+            {
+                let error = Error::internal("in a bad mood");
+                return Err(if self.settings["for_good"].is_null() { error.retryable() } else { error });
             }
             if at("lose_device_at", request.frame) {
                 return Err(Error::new(Code::DeviceLost, "fell off the bus"));
@@ -254,6 +263,26 @@ fn a_panic_ends_its_session_and_no_other() {
     assert!(matches!(unlucky.draw(6), Outcome::Gone { .. }), "a reset does not heal it");
     assert_eq!(flags(&other.draw(4)), 0);
     assert_eq!(instance.lost(), None);
+}
+
+#[test]
+fn an_error_that_may_pass_is_asked_about_once_more_while_there_is_time() {
+    let draw = |settings: Value, deadline: Option<Duration>| {
+        let mut line = Line::open(&instance(settings));
+        line.ask(2, deadline.map(|from_now| Instant::now() + from_now), RequestFlags::default());
+        let outcome = line.reply().outcome;
+        assert_eq!(flags(&line.draw(3)), 0, "and it goes on");
+        outcome
+    };
+    let minute = Some(Duration::from_secs(60));
+    assert_eq!(flags(&draw(json!({"fail_at": 2, "fails": 1}), minute)), 0);
+    assert_eq!(flags(&draw(json!({"fail_at": 2, "fails": 1}), None)), 0);
+    for (why, settings) in [
+        ("the second time is the last", json!({"fail_at": 2, "fails": 2})),
+        ("it will not pass", json!({"fail_at": 2, "fails": 1, "for_good": true})),
+    ] {
+        assert!(matches!(draw(settings, minute), Outcome::Failed(_)), "{why}");
+    }
 }
 
 /// The moody backend before a sound one, as a server would have them.

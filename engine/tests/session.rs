@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use lipcast_codecs::I420;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, wav};
-use lipcast_engine::session::live::{LiveConfig, LiveSession, LiveState, SpeakError};
-use lipcast_engine::session::{Unit, UnitKind, offline};
+use lipcast_engine::backend::Instance;
+use lipcast_engine::session::live::{LiveConfig, LiveEvent, LiveSession, LiveState, SpeakError};
+use lipcast_engine::session::{Canvas, Cast, Casting, Stage, Standby, Unit, UnitKind, offline};
 use lipcast_engine::time::FrameRate;
 use lipcast_probe::barcode;
 
@@ -110,6 +113,81 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
     let heard: usize =
         seen.iter().flat_map(|unit| &unit.pcm_48k).filter(|sample| sample.abs() > 0.01).count();
     assert!(heard > 25 * 1_920 * 9 / 10, "{heard} samples of the tone were heard");
+}
+
+/// The common stage's canvas until `frame` is read for the first time, which panics.
+struct Trap {
+    canvas: Arc<dyn Canvas>,
+    frame: usize,
+}
+
+impl Canvas for Trap {
+    fn size(&self) -> (usize, usize) {
+        self.canvas.size()
+    }
+
+    fn fps(&self) -> FrameRate {
+        self.canvas.fps()
+    }
+
+    fn playback_index(&self, counter: u64) -> usize {
+        self.canvas.playback_index(counter)
+    }
+
+    fn frame_count(&self) -> usize {
+        self.canvas.frame_count()
+    }
+
+    fn read(&self, index: usize, picture: &mut I420) -> std::io::Result<()> {
+        assert_ne!(index, self.frame, "a trap of the test");
+        self.canvas.read(index, picture)
+    }
+}
+
+#[test]
+fn live_a_panic_ends_its_session_tells_so_and_leaves_others_alone() {
+    let config = LiveConfig {
+        fps: FrameRate::FPS_25,
+        first_viewer_wait: Duration::from_secs(30),
+        render_ahead: Duration::from_secs(2),
+        max_queued: 1,
+    };
+    let (told, events) = crossbeam_channel::unbounded();
+    let stage = common::stage("barcode");
+    let trapped = Stage { canvas: Arc::new(Trap { canvas: stage.canvas.clone(), frame: 5 }), ..stage };
+    let nobody =
+        Cast { casting: Arc::new(Nobody), standby: Standby::None, return_after: Duration::from_secs(1) };
+    let observer = Box::new(move |event| told.send(event).unwrap());
+    let (unlucky, units) =
+        LiveSession::open_with("unlucky", trapped, config.clone(), nobody, observer).unwrap();
+    let (other, others) = LiveSession::open("other", common::stage("barcode"), config).unwrap();
+    unlucky.begin();
+    other.begin();
+    assert_eq!(units.iter().count(), 5, "its channel hangs up");
+    let LiveEvent::Ended { error: Some(error) } = events.recv_timeout(Duration::from_secs(30)).unwrap()
+    else {
+        panic!("it does not tell why")
+    };
+    assert!(error.contains("panicked"), "{error}");
+    let status = unlucky.status();
+    assert_eq!((status.state, status.error), (LiveState::Ended, Some(error)));
+    assert_eq!(
+        others.iter().take(20).map(|unit| unit.frame).collect::<Vec<_>>(),
+        (0..20).collect::<Vec<_>>()
+    );
+}
+
+/// No other backend.
+struct Nobody;
+
+impl Casting for Nobody {
+    fn ready(&self) -> Vec<Arc<dyn Instance>> {
+        Vec::new()
+    }
+
+    fn stage(&self, _: &Arc<dyn Instance>) -> Result<Stage, String> {
+        Err("there is none".to_owned())
+    }
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn a_required_backend_that_is_missing_ends_the_server() {
     fs::write(folder.path().join("config.toml"), settings).unwrap();
     let output = output(folder.path(), &["serve"]);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert_eq!(output.status.code(), Some(78), "{text}");
     assert!(text.contains("required backend x did not come up"), "{text}");
 }
 

@@ -57,6 +57,7 @@ pub(crate) enum Act {
     Fork(Duration),
     CloseFds,
     BadRing(Scribble),
+    BadTalk,
     StopSelf,
     Picture(Wrong),
 }
@@ -163,6 +164,7 @@ impl Faults {
             Act::Fork(time) => harm::fork_for(*time),
             Act::CloseFds => harm::close_descriptors(),
             Act::BadRing(what) => harm::scribble(*what),
+            Act::BadTalk => harm::talk_nonsense(),
             Act::StopSelf => harm::stop(),
         }
     }

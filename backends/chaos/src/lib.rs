@@ -28,6 +28,7 @@
 //! | `on_audio` | `push_audio` and `infer_batch`: the samples (of the push; of the frame) hold a millisecond within 0.01 of this value |
 //! | `times` | at most so often in the life of the instance |
 //! | `unless_file` | only if there is no such file; it is made first. A restarted host begins anew, and so a fault happens once in a row of incarnations |
+//! | `if_file` | only if there is such a file; it is removed. Whoever lays it down decides when the fault happens, and sees that it did |
 //!
 //! | `do` | further keys | what happens |
 //! | --- | --- | --- |
@@ -43,6 +44,7 @@
 //! | `fork` | `ms` (1000) | a child process that holds every descriptor so long |
 //! | `close_fds` | | closes descriptors 3 to 10, a host's lines to its parent. Never in a process of your own |
 //! | `bad_ring` | `what` ("counter", "cells" or "all") | writes nonsense into the shared memory at descriptor 4: the count of completed calls, their cells, or everything. Nothing happens where descriptor 4 is no such memory |
+//! | `bad_talk` | | sends nonsense over the socket at descriptor 3. Nothing happens where descriptor 3 is none |
 //! | `stop_self` | | SIGSTOP: it stands still until somebody continues it |
 //!
 //! In `infer_batch` also the picture can be wrong:

@@ -99,6 +99,7 @@ enum Name {
     Fork,
     CloseFds,
     BadRing,
+    BadTalk,
     StopSelf,
     Nan,
     Garbage,
@@ -130,6 +131,7 @@ struct RawFault {
     on_audio: Option<f32>,
     times: Option<u64>,
     unless_file: Option<PathBuf>,
+    if_file: Option<PathBuf>,
     // Of single acts.
     code: Option<String>,
     retryable: Option<bool>,
@@ -175,6 +177,7 @@ impl RawFault {
             on_audio: self.on_audio,
             times: self.times,
             unless_file: self.unless_file,
+            if_file: self.if_file,
             state: State::seeded(self.seed.unwrap_or(0)),
         };
         Ok(Fault { call, act, trigger })
@@ -210,6 +213,7 @@ impl RawFault {
             Name::Fork => Act::Fork(ms(self.ms.take().unwrap_or(1000))),
             Name::CloseFds => Act::CloseFds,
             Name::BadRing => Act::BadRing(self.what.take().unwrap_or(Scribble::Counter)),
+            Name::BadTalk => Act::BadTalk,
             Name::StopSelf => Act::StopSelf,
             Name::Nan => fault::nan(),
             Name::Garbage => Act::Picture(Wrong::Garbage),

@@ -20,6 +20,7 @@ pub(crate) struct Trigger {
     pub(crate) on_audio: Option<f32>,
     pub(crate) times: Option<u64>,
     pub(crate) unless_file: Option<PathBuf>,
+    pub(crate) if_file: Option<PathBuf>,
     /// Seeded by the setting; counts on from there.
     pub(crate) state: Mutex<State>,
 }
@@ -66,6 +67,7 @@ impl Trigger {
         if self.every.is_some_and(|every| !(state.candidates - 1).is_multiple_of(every))
             || self.chance.is_some_and(|chance| uniform(&mut state.random) >= chance)
             || self.unless_file.as_ref().is_some_and(|path| File::create_new(path).is_err())
+            || self.if_file.as_ref().is_some_and(|path| std::fs::remove_file(path).is_err())
         {
             return false;
         }
@@ -153,5 +155,16 @@ mod tests {
         assert!(incarnation().fires(Circumstance::default()));
         assert!(file.exists());
         assert!(!incarnation().fires(Circumstance::default()));
+    }
+
+    #[test]
+    fn a_file_that_is_laid_down_makes_it_happen_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("now");
+        let trigger = Trigger { if_file: Some(file.clone()), ..Trigger::default() };
+        assert!(!trigger.fires(Circumstance::default()));
+        File::create(&file).unwrap();
+        assert!(trigger.fires(Circumstance::default()));
+        assert!(!file.exists() && !trigger.fires(Circumstance::default()));
     }
 }

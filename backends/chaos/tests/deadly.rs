@@ -130,6 +130,12 @@ fn it_prints_past_the_host() {
 }
 
 #[test]
+fn nonsense_is_sent_where_descriptor_3_is_a_socket_and_nowhere_else() {
+    // Whatever it is in a child of this test, it is no socket.
+    assert!(survived(&run(json!({"in": "reset", "do": "bad_talk"}))));
+}
+
+#[test]
 fn nonsense_goes_only_into_a_ring() {
     // Descriptor 4 of this process is none, whatever it is.
     create(&fault(json!({"in": "create", "do": "bad_ring", "what": "all"})), Default::default()).unwrap();

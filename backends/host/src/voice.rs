@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lipcast_plugins_api::loader::HostServices;
@@ -13,14 +14,18 @@ use serde_json::Value;
 
 /// The socket. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Voice(Arc<Control>);
+pub(crate) struct Voice {
+    control: Arc<Control>,
+    /// Lines of log for which there was no room, and that no later one has told of.
+    unheard: Arc<AtomicU64>,
+}
 
 /// A parent that reads nothing for so long has lost interest.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Voice {
     pub(crate) fn new(control: Control) -> Self {
-        Self(Arc::new(control))
+        Self { control: Arc::new(control), unheard: Arc::default() }
     }
 
     /// Says something that has to be heard.
@@ -31,7 +36,7 @@ impl Voice {
     /// Says it with a descriptor beside it.
     pub(crate) fn say_with(&self, message: &FromChild, descriptors: &[BorrowedFd<'_>]) {
         if let Ok(bytes) = serde_json::to_vec(message)
-            && let Err(error) = self.0.send(&bytes, descriptors, PATIENCE)
+            && let Err(error) = self.control.send(&bytes, descriptors, PATIENCE)
         {
             // The other end will see that an answer is missing; this is for whoever reads the log.
             eprintln!("a message could not be sent: {error}");
@@ -40,25 +45,28 @@ impl Voice {
 
     /// The parent's next message; `None` when it is gone.
     pub(crate) fn listen(&self) -> Option<Packet> {
-        self.0.receive(None).ok().flatten()
+        self.control.receive(None).ok().flatten()
     }
 
-    /// Says something that may go unheard: nobody waits for a parent that does not read.
-    fn mention(&self, message: &FromChild) {
-        if let Ok(bytes) = serde_json::to_vec(message) {
-            let _ = self.0.send(&bytes, &[], Duration::ZERO);
-        }
+    /// Says something that may go unheard: nobody waits for a parent that does not read. Whether it was heard.
+    fn mention(&self, message: &FromChild) -> bool {
+        serde_json::to_vec(message).is_ok_and(|bytes| self.control.send(&bytes, &[], Duration::ZERO).is_ok())
     }
 }
 
 impl HostServices for Voice {
     fn log(&self, level: LogLevel, target: &str, message: &str, fields_json: &str) {
-        self.mention(&FromChild::Log {
+        let missed = self.unheard.swap(0, Ordering::Relaxed);
+        let heard = self.mention(&FromChild::Log {
             log: level.into(),
             target: cleaned(target),
             message: cleaned(message),
             fields: object(fields_json),
+            missed,
         });
+        if !heard {
+            self.unheard.fetch_add(missed + 1, Ordering::Relaxed);
+        }
     }
 
     fn metric(&self, name: &str, kind: MetricKind, value: f64, labels_json: &str) {

@@ -18,8 +18,9 @@ pub enum LoadError {
     Backend(#[from] BackendError),
 }
 
-/// Loads `avatar` into `instance` from the blob that is there; `None` when there is none, or the backend says that it
-/// is not for it (`BLOB_INCOMPATIBLE`), and [`load_avatar`] would have to make it. Takes as long as reading does.
+/// Loads `avatar` into `instance` from the blob that is there; `None` when there is none, the backend says that it is
+/// not for it (`BLOB_INCOMPATIBLE`), or what it loaded is another avatar, and [`load_avatar`] would have to make it.
+/// Takes as long as reading does.
 ///
 /// # Errors
 /// When the disk fails, or the blob cannot be loaded for any other reason, such as a full device; it stays then.
@@ -30,7 +31,13 @@ pub fn load_existing(
     let (id, version) = instance.blob_key();
     let Some(blob) = avatar.blob(id, version)? else { return Ok(None) };
     match instance.load_avatar(&blob) {
-        Ok(loaded) => checked(loaded, avatar, instance).map(Some),
+        Ok(loaded) => match checked(loaded, avatar, instance) {
+            Ok(loaded) => Ok(Some(loaded)),
+            Err(error) => {
+                tracing::warn!(avatar = %avatar.id(), %error, "its blob is another avatar's; it is made again");
+                Ok(None)
+            }
+        },
         Err(error @ BackendError::Call { code: Code::BlobIncompatible, .. }) => {
             tracing::warn!(avatar = %avatar.id(), %error, "its blob is made again");
             Ok(None)

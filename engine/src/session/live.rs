@@ -2,6 +2,7 @@
 //!
 //! Blocking work owns a thread: each session has one, and everybody else talks to it over a channel.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -96,6 +97,9 @@ pub enum SpeakError {
     /// There is nobody to say it.
     #[error("the session is over")]
     Ended,
+    /// The system has no thread to decode it on; its own words.
+    #[error("no thread to decode it: {0}")]
+    Thread(String),
 }
 
 enum Command {
@@ -130,20 +134,20 @@ impl LiveSession {
     /// up when the session is over.
     ///
     /// # Errors
-    /// When the stage cannot be opened.
+    /// When the stage cannot be opened, or the system has no thread left.
     pub fn open(
         name: &str,
         stage: Stage,
         config: LiveConfig,
     ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
         let performance = Performance::open(stage, config.fps)?;
-        Ok(Self::perform(name, performance, config, Box::new(|_| {})))
+        Self::perform(name, performance, config, Box::new(|_| {}))
     }
 
     /// As [`open`](Self::open), with others who take over when `stage` fails; `observer` is told when one does.
     ///
     /// # Errors
-    /// When the stage cannot be opened.
+    /// When the stage cannot be opened, or the system has no thread left.
     pub fn open_with(
         name: &str,
         stage: Stage,
@@ -152,7 +156,7 @@ impl LiveSession {
         observer: Observer,
     ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
         let performance = Performance::open_with(stage, config.fps, cast)?;
-        Ok(Self::perform(name, performance, config, observer))
+        Self::perform(name, performance, config, observer)
     }
 
     fn perform(
@@ -160,7 +164,7 @@ impl LiveSession {
         performance: Performance,
         config: LiveConfig,
         observer: Observer,
-    ) -> (Arc<Self>, Receiver<Unit>) {
+    ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
         // A command is a few words, and the session takes all that are there before every frame: only as many wait as
         // people give within one.
         let (commands, inbox) = unbounded();
@@ -184,15 +188,15 @@ impl LiveSession {
         let span = tracing::Span::current();
         thread::Builder::new()
             .name(format!("session {name}"))
-            .spawn(move || span.in_scope(|| run.perform()))
-            .expect("the system can start a thread");
-        (Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet)
+            .spawn(move || span.in_scope(|| run.run_to_its_end()))
+            .map_err(OpenError::Thread)?;
+        Ok((Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet))
     }
 
     /// Queues speech behind what is being said; it is decoded as it is played.
     ///
     /// # Errors
-    /// When as many utterances wait as may, or the session is over.
+    /// When as many utterances wait as may, the session is over, or the system has no thread left.
     pub fn speak(&self, mut decoder: SpeechDecoder) -> Result<Queued, SpeakError> {
         let room = |unfinished: usize| (unfinished <= self.max_queued).then_some(unfinished + 1);
         let ahead = self.shared.unfinished.fetch_update(Ordering::AcqRel, Ordering::Acquire, room);
@@ -200,23 +204,24 @@ impl LiveSession {
         // Chunks decoded ahead of the queue, a few hundred milliseconds each.
         let (chunks, receiver) = bounded(4);
         let id = UtteranceId(self.utterances.fetch_add(1, Ordering::Relaxed));
-        thread::Builder::new()
-            .name(format!("decode {}", id.0))
-            .spawn(move || {
-                loop {
-                    let event = match decoder.read() {
-                        Ok(Some(chunk)) => SpeechEvent::Chunk(chunk),
-                        Ok(None) => return,
-                        Err(error) => SpeechEvent::Failed(error.to_string()),
-                    };
-                    let failed = matches!(event, SpeechEvent::Failed(_));
-                    // The session is gone, or was interrupted: nobody wants the rest.
-                    if chunks.send(event).is_err() || failed {
-                        return;
-                    }
+        let decoding = thread::Builder::new().name(format!("decode {}", id.0)).spawn(move || {
+            loop {
+                let event = match decoder.read() {
+                    Ok(Some(chunk)) => SpeechEvent::Chunk(chunk),
+                    Ok(None) => return,
+                    Err(error) => SpeechEvent::Failed(error.to_string()),
+                };
+                let failed = matches!(event, SpeechEvent::Failed(_));
+                // The session is gone, or was interrupted: nobody wants the rest.
+                if chunks.send(event).is_err() || failed {
+                    return;
                 }
-            })
-            .expect("the system can start a thread");
+            }
+        });
+        if let Err(error) = decoding {
+            self.shared.unfinished.fetch_sub(1, Ordering::AcqRel);
+            return Err(SpeakError::Thread(error.to_string()));
+        }
         self.commands.send(Command::Speak(id, receiver)).map_err(|_| SpeakError::Ended)?;
         Ok(Queued { id, ahead })
     }
@@ -279,7 +284,20 @@ struct Run {
 }
 
 impl Run {
-    fn perform(mut self) {
+    /// A panic ends this session and no other, and whoever watches is told.
+    fn run_to_its_end(mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.perform())).is_ok() {
+            return;
+        }
+        let error = "its thread panicked, which is a bug of this server";
+        tracing::error!("the session ends: {error}");
+        let mut status = self.shared.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        (status.state, status.error) = (LiveState::Ended, Some(error.to_owned()));
+        drop(status);
+        (self.observer)(LiveEvent::Ended { error: Some(error.to_owned()) });
+    }
+
+    fn perform(&mut self) {
         if self.wait_for_viewer() {
             self.publish(LiveState::Running);
             self.play();

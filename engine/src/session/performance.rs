@@ -437,4 +437,7 @@ pub enum OpenError {
     /// The canvas cannot be encoded.
     #[error(transparent)]
     Size(#[from] SizeError),
+    /// The system has no thread for it.
+    #[error("no thread for the session: {0}")]
+    Thread(#[source] std::io::Error),
 }

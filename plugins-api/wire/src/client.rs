@@ -10,7 +10,7 @@ mod blocking;
 pub use blocking::Blocking;
 
 mod calls;
-pub use calls::{CallError, Calls, Greeting};
+pub use calls::{CallError, Calls, Greeting, HUNG_UP};
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, mpsc};
@@ -89,9 +89,10 @@ impl Host {
             |reason: String| StartError::Spawn { program: command.program.display().to_string(), reason };
         let Ends { mut child, control, ring, output } =
             Child::start(command).map_err(|error| failed(error.to_string()))?;
-        let (calls, greeting) =
-            Calls::open(control, events.clone()).map_err(|error| failed(error.to_string()))?;
-        print_lines(output, events).map_err(|error| failed(error.to_string()))?;
+        let limiter = Limiter::default();
+        let (calls, greeting) = Calls::open(control, events.clone(), limiter.clone())
+            .map_err(|error| failed(error.to_string()))?;
+        print_lines(output, events, limiter).map_err(|error| failed(error.to_string()))?;
         let hello = match greeting.wait(Some(patience)) {
             Ok(Ok(hello)) => hello,
             Ok(Err(refusal)) => return Err(StartError::Refused(refusal)),
@@ -116,20 +117,23 @@ impl Host {
     }
 }
 
-/// Reads what a child prints, on a thread of its own, to its end.
+/// Reads what a child prints, on a thread of its own, to its end. `limiter` is the one of its [`Calls`].
 ///
 /// # Errors
 /// When there is no thread left.
-pub fn print_lines(output: std::fs::File, events: Arc<dyn Events>) -> std::io::Result<()> {
+pub fn print_lines(output: std::fs::File, events: Arc<dyn Events>, limiter: Limiter) -> std::io::Result<()> {
     let read = move || {
-        let (mut lines, mut limiter) = (BufReader::new(output), Limiter::default());
+        let mut lines = BufReader::new(output);
         let mut line = Vec::new();
         loop {
             line.clear();
-            // A line without an end is cut, and its rest is the next one.
             match lines.by_ref().take(LINE_BYTES as u64).read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => break,
                 Ok(_) => {}
+            }
+            // The rest of a longer one is not kept, however long it is. The end shows at the next look.
+            if !line.ends_with(b"\n") {
+                let _ = lines.skip_until(b'\n');
             }
             let (admitted, dropped) = limiter.admit(Instant::now());
             if dropped > 0 {
@@ -139,6 +143,10 @@ pub fn print_lines(output: std::fs::File, events: Arc<dyn Events>) -> std::io::R
                 let text = String::from_utf8_lossy(&line);
                 events.output(&cleaned(text.trim_end()));
             }
+        }
+        let dropped = limiter.take_dropped();
+        if dropped > 0 {
+            events.dropped(dropped);
         }
     };
     thread::Builder::new().name("backend output".to_owned()).spawn(read).map(drop)

@@ -1,5 +1,6 @@
 //! How much a child may say: so many lines a second, so many bytes a line. What is more is counted and dropped.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines a second.
@@ -8,9 +9,12 @@ pub const LINES_A_SECOND: u32 = 100;
 /// Bytes of a line; the rest of it is dropped.
 pub const LINE_BYTES: usize = 8 * 1024;
 
-/// Counts a child's lines.
+/// Counts a child's lines, whichever way they come. Clones share the count.
+#[derive(Debug, Clone, Default)]
+pub struct Limiter(Arc<Mutex<Count>>);
+
 #[derive(Debug, Default)]
-pub struct Limiter {
+struct Count {
     second: Option<Instant>,
     said: u32,
     dropped: u64,
@@ -19,18 +23,31 @@ pub struct Limiter {
 impl Limiter {
     /// Whether a line may be said at `now`; and, with the first line of a new second, how many of the seconds before
     /// were dropped.
-    pub fn admit(&mut self, now: Instant) -> (bool, u64) {
+    pub fn admit(&self, now: Instant) -> (bool, u64) {
+        // Nothing panics while it holds the lock.
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut dropped = 0;
-        if self.second.is_none_or(|second| now.saturating_duration_since(second) >= Duration::from_secs(1)) {
-            (self.second, self.said) = (Some(now), 0);
-            dropped = std::mem::take(&mut self.dropped);
+        if count.second.is_none_or(|second| now.saturating_duration_since(second) >= Duration::from_secs(1)) {
+            (count.second, count.said) = (Some(now), 0);
+            dropped = std::mem::take(&mut count.dropped);
         }
-        if self.said >= LINES_A_SECOND {
-            self.dropped += 1;
+        if count.said >= LINES_A_SECOND {
+            count.dropped += 1;
             return (false, dropped);
         }
-        self.said += 1;
+        count.said += 1;
         (true, dropped)
+    }
+
+    /// Counts lines that the child could not even send.
+    pub fn miss(&self, lines: u64) {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        count.dropped = count.dropped.saturating_add(lines);
+    }
+
+    /// How many were dropped since that was last told: for the end, when no line follows.
+    pub fn take_dropped(&self) -> u64 {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).dropped)
     }
 }
 
@@ -47,11 +64,14 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_counted_and_said_once() {
-        let (mut limiter, start) = (Limiter::default(), Instant::now());
+        let (limiter, start) = (Limiter::default(), Instant::now());
         let admitted = (0..250).filter(|_| limiter.admit(start).0).count();
         assert_eq!(admitted, 100);
         let later = start + Duration::from_secs(1);
-        assert_eq!((limiter.admit(later), limiter.admit(later)), ((true, 150), (true, 0)));
+        assert_eq!((limiter.admit(later), limiter.clone().admit(later)), ((true, 150), (true, 0)));
+        assert_eq!((0..250).filter(|_| limiter.clone().admit(later).0).count(), 98, "clones share the count");
+        limiter.miss(8);
+        assert_eq!((limiter.take_dropped(), limiter.take_dropped()), (160, 0));
     }
 
     #[test]

@@ -143,6 +143,9 @@ pub enum FromChild {
         /// An object.
         #[serde(default)]
         fields: Value,
+        /// Lines before this one for which there was no room.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        missed: u64,
     },
     /// A measurement.
     Metric {
@@ -445,6 +448,11 @@ impl From<ErrorMessage> for Error {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A log level's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -513,6 +521,8 @@ impl From<Kind> for MetricKind {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -540,6 +550,39 @@ mod tests {
             json!({"hello": {"protocol": 1, "id": "org.example.x", "capabilities": {"max_batch": 4}}});
         let FromChild::Hello { hello } = read(hello) else { panic!() };
         assert_eq!(hello.descriptor().unwrap().capabilities.max_batch, 4);
+    }
+
+    proptest! {
+        /// Whatever comes over the socket, text or not: it is read or refused. What is close to a message is built of
+        /// real ones, cut and changed.
+        #[test]
+        fn any_bytes_are_a_message_or_none(
+            bytes in collection::vec(any::<u8>(), 0..300),
+            which in 0..6_usize,
+            cut in any::<prop::sample::Index>(),
+            changes in collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        ) {
+            let _ = serde_json::from_slice::<FromChild>(&bytes);
+            let _ = serde_json::from_slice::<FromParent>(&bytes);
+            let real = [
+                json!({"hello": {"protocol": 1, "id": "org.example.x", "capabilities": {"max_batch": 4}}}),
+                json!({"reply": 3, "error": {"code": "NOT_FOUND", "message": "none", "retryable": true}}),
+                json!({"ask": 3, "number": 1, "want": "face_box", "index": 5}),
+                json!({"log": "info", "target": "x", "message": "y", "fields": {"a": [1, 2]}, "missed": 3}),
+                json!({"progress": 7, "permille": 500, "stage": "mouths"}),
+                json!({"call": "load_avatar", "number": 3, "avatar": 9, "len": 70}),
+            ];
+            let mut text = real[which].to_string().into_bytes();
+            for (place, byte) in &changes {
+                let place = place.index(text.len());
+                text[place] = *byte;
+            }
+            text.truncate(cut.index(text.len() + 1));
+            if let Ok(FromChild::Hello { hello }) = serde_json::from_slice(&text) {
+                let _ = hello.descriptor();
+            }
+            let _ = serde_json::from_slice::<FromParent>(&text);
+        }
     }
 
     #[test]

@@ -22,9 +22,18 @@ pub struct Submissions {
     done: Doorbell,
     submitted: u32,
     completed: u32,
-    /// What is under way, oldest first: how much of each cell is looked at when it is done.
-    under_way: std::collections::VecDeque<usize>,
+    /// What is under way, oldest first.
+    under_way: std::collections::VecDeque<UnderWay>,
     bytes: Vec<u8>,
+}
+
+/// An operation that the child has.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    /// Its first word, which is the parent's.
+    word: u32,
+    /// How much of its cell is looked at when it is done.
+    span: usize,
 }
 
 /// What came of an operation.
@@ -98,7 +107,8 @@ impl Submissions {
         let start = cell_start(self.submitted);
         self.memory.write(start, &self.bytes);
         self.memory.write(start + cell::STATUS, &op::encode_status(Ok(())));
-        self.under_way.push_back(self.bytes.len());
+        let word = u32::from_le_bytes(std::array::from_fn(|byte| self.bytes[byte]));
+        self.under_way.push_back(UnderWay { word, span: self.bytes.len() });
         self.submitted = self.submitted.wrapping_add(1);
         self.memory.word(header::SUBMITTED).store(self.submitted, Ordering::Release);
         // Either the child sees the new count when it looks once more, or we see that it sleeps.
@@ -124,12 +134,16 @@ impl Submissions {
         }
         let start = cell_start(self.completed);
         self.completed = self.completed.wrapping_add(1);
-        let span = self.under_way.pop_front().unwrap_or_default();
+        let Some(UnderWay { word, span }) = self.under_way.pop_front() else { return Ok(None) };
+        // The child only adds to a cell. One that wrote over the parent's part of it has written who knows where.
+        if self.word_of(start) != word {
+            return Err(Malformed("it wrote over an operation that it was given".to_owned()));
+        }
         let mut status = [0; 8 + cell::MESSAGE_LEN];
         self.memory.read(start + cell::STATUS, &mut status);
         let status = op::decode_status(&status);
         let mut results = Vec::new();
-        if status.is_ok() && span > request::REQUESTS && self.is_batch(start) {
+        if status.is_ok() && word == op::INFER {
             self.bytes.resize(span, 0);
             self.memory.read(start, &mut self.bytes);
             for bytes in self.bytes[request::REQUESTS..].chunks_exact(request::LEN) {
@@ -153,11 +167,10 @@ impl Submissions {
         self.done.clear();
     }
 
-    /// The operation's own word: a child that changed it changes what is read of its own cell, and nothing else.
-    fn is_batch(&self, start: usize) -> bool {
+    fn word_of(&self, start: usize) -> u32 {
         let mut word = [0; 4];
         self.memory.read(start + cell::OP, &mut word);
-        u32::from_le_bytes(word) == op::INFER
+        u32::from_le_bytes(word)
     }
 }
 
@@ -286,6 +299,8 @@ fn cell_start(number: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use lipcast_plugins_api::types::Code;
+    use proptest::collection;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::op::Request;
@@ -366,5 +381,42 @@ mod tests {
         assert!(parent.complete().is_err());
         child.memory.word(header::COMPLETED).store(u32::MAX, Ordering::Release);
         assert!(parent.complete().is_err());
+    }
+
+    #[test]
+    fn a_child_that_writes_over_an_operation_is_found_out() {
+        let (mut parent, mut child) = pair();
+        parent.submit(&Op::Infer { requests: vec![request(0)] });
+        let task = child.take().unwrap().unwrap();
+        child.memory.write(header::LEN + cell::OP, &[9; 4]);
+        child.finish(&task, Ok(()), &[Err(Error::internal("none"))]);
+        assert!(parent.complete().is_err());
+    }
+
+    proptest! {
+        /// Whatever a child writes, wherever and at whatever moment: the parent reads an answer or finds it out, and
+        /// goes on for as long as it has not found it out.
+        #[test]
+        fn a_child_may_write_anything_anywhere(
+            writes in collection::vec((any::<proptest::sample::Index>(), collection::vec(any::<u8>(), 1..64)), 0..40),
+            completed in proptest::option::of(any::<u32>()),
+            batch in 1..=request::MOST,
+        ) {
+            let (mut parent, child) = pair();
+            parent.submit(&Op::Push { session: 1, first_sample: 0, pcm: vec![0.5; 100], end: false });
+            parent.submit(&Op::Infer { requests: (0..batch as u64).map(request).collect() });
+            // The header and the cells that are in use: what is written elsewhere is never looked at.
+            let used = header::LEN + 2 * CELL_LEN;
+            for (place, bytes) in &writes {
+                let at = place.index(used - bytes.len());
+                child.memory.write(at, bytes);
+            }
+            child.memory.word(header::COMPLETED).store(completed.unwrap_or(2), Ordering::Release);
+            while let Ok(Some(completion)) = parent.complete() {
+                prop_assert!(completion.results.len() <= batch);
+            }
+            parent.sleep();
+            parent.wake();
+        }
     }
 }

@@ -60,7 +60,10 @@ pub enum CliError {
     /// As before, found only when it was tried: a port in use, a certificate that does not load.
     #[error("{0}")]
     Setup(String),
-    /// A backend that the settings insist on did not come up.
+    /// A backend that the settings insist on did not come up: trying again with the same settings would not help.
+    #[error("{0}")]
+    Required(String),
+    /// Nobody is there to do what was asked.
     #[error("{0}")]
     Unavailable(String),
     /// A plugin could not be checked at all.
@@ -75,7 +78,7 @@ impl CliError {
     /// Codes as in `sysexits.h`: 78 for settings, 69 for a missing service; 2 for a check that did not take place.
     fn code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Setup(_) => 78,
+            Self::Config(_) | Self::Setup(_) | Self::Required(_) => 78,
             Self::Unavailable(_) => 69,
             Self::Unchecked(_) => 2,
             Self::Failed(_) => 1,

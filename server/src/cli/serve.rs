@@ -86,7 +86,7 @@ async fn serve(config: Config, reread: Reread, listener: TcpListener) -> Result<
     };
     served.map_err(failed)?;
     match missing.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        Some(reason) => Err(CliError::Unavailable(reason)),
+        Some(reason) => Err(CliError::Required(reason)),
         None => Ok(()),
     }
 }

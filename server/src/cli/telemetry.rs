@@ -31,6 +31,8 @@ fn begin(level: &str, format: LogFormat) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
+        // It would tell of a full disk by printing to the same place, which panics.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal());
     match format {
         LogFormat::Text => lines.init(),

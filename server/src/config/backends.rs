@@ -10,7 +10,7 @@ use toml_edit::{Item, TableLike, Value};
 use super::Bases;
 use super::reader::Section;
 use super::report::{Complaint, closest};
-use super::values::{boolean, duration, list, one_of, size, text, wrong_type};
+use super::values::{boolean, duration, integer, list, one_of, size, text, wrong_type};
 
 /// Which backends serve, in which order.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +44,10 @@ pub struct BackendConfig {
     pub hard_deadline: Duration,
     /// Resident bytes at which the process is replaced; 0: no limit.
     pub memory_limit: u64,
+    /// The longest wait before one that was lost is started again.
+    pub max_backoff: Duration,
+    /// Deaths within a minute after which it is given up for five.
+    pub max_deaths: u32,
     /// Whether a crash of the process leaves a core file.
     pub core_dumps: bool,
     /// Handed to the backend as it is.
@@ -139,6 +143,12 @@ fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendC
         init_timeout: section.read("init_timeout", seconds(120), duration(seconds(1)..=seconds(3_600))),
         hard_deadline: section.read("hard_deadline", seconds(2), duration(seconds(1)..=seconds(600))),
         memory_limit: section.read("memory_limit", 0, size(0..=1 << 46)),
+        max_backoff: section.read(
+            "max_backoff",
+            seconds(30),
+            duration(Duration::from_millis(100)..=seconds(3_600)),
+        ),
+        max_deaths: section.read("max_deaths", 5, integer(1..=1_000)),
         core_dumps: section.read("core_dumps", false, boolean),
         config: section.read("config", Json::Object(serde_json::Map::new()), |item| {
             let table = item.as_table_like().ok_or_else(|| wrong_type("a table", item.type_name()))?;

@@ -20,6 +20,8 @@ pub(super) fn spec(engine: &EngineConfig, backend: &BackendConfig) -> BackendSpe
         init_timeout: backend.init_timeout,
         hard_floor: backend.hard_deadline,
         memory_limit: (backend.memory_limit > 0).then_some(backend.memory_limit),
+        backoff_cap: backend.max_backoff,
+        circuit_deaths: backend.max_deaths,
         ..Policy::default()
     };
     BackendSpec {

@@ -17,8 +17,8 @@ use lipcast_codecs::VideoCodec;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
 use lipcast_engine::avatar::{Avatar, AvatarId, Job};
 use lipcast_engine::backend::ReloadError;
-use lipcast_engine::session::Cast as EngineCast;
 use lipcast_engine::session::live::{LiveConfig, SpeakError};
+use lipcast_engine::session::{Cast as EngineCast, OpenError};
 use tracing::Instrument;
 
 use self::clips::Clips;
@@ -254,10 +254,7 @@ impl Studio for EngineStudio {
         let speech = speech.map_err(StudioError::internal)??;
         let speech = speech.ok_or_else(|| StudioError::Invalid("there is nothing to say".to_owned()))?;
         let seconds = speech.info().seconds;
-        let queued = performance.live.speak(speech).map_err(|error| match error {
-            SpeakError::Full { .. } => StudioError::Conflict(error.to_string()),
-            SpeakError::Ended => unknown_session(session),
-        })?;
+        let queued = performance.live.speak(speech).map_err(|error| refuse(error, session))?;
         Ok(QueuedSpeech { utterance_id: queued.id.0, position: queued.ahead, seconds })
     }
 
@@ -383,15 +380,17 @@ impl EngineStudio {
             match Performance::begin(cast) {
                 Ok((performance, ended)) => {
                     if let Some(speech) = speech {
-                        performance.live.speak(speech).map_err(StudioError::internal)?;
+                        performance.live.speak(speech).map_err(|error| refuse(error, &request.session))?;
                     }
                     return Ok((performance, ended));
+                }
+                Err(BeginError::Thread(error) | BeginError::Open(OpenError::Thread(error))) => {
+                    return Err(no_thread(&error));
                 }
                 Err(BeginError::Open(error)) => {
                     tracing::warn!(%error, "a backend does not take the session; trying the next");
                     refused.push(error.to_string());
                 }
-                Err(error) => return Err(StudioError::internal(error)),
             }
         }
         let (id, reasons) = (avatar.id(), refused.join("; "));
@@ -454,6 +453,21 @@ fn webrtc_settings(config: &Config) -> WebrtcSettings {
 
 fn unknown_session(session: &str) -> StudioError {
     StudioError::Unknown(format!("there is no session \"{session}\""))
+}
+
+/// Why an utterance is not queued.
+fn refuse(error: SpeakError, session: &str) -> StudioError {
+    match error {
+        SpeakError::Full { .. } => StudioError::Conflict(error.to_string()),
+        SpeakError::Ended => unknown_session(session),
+        SpeakError::Thread(_) => no_thread(&error),
+    }
+}
+
+/// The system is at its limit; what runs goes on.
+fn no_thread(error: &dyn std::fmt::Display) -> StudioError {
+    tracing::warn!(%error, "a request is refused");
+    StudioError::Busy { detail: "the server is at the limit of its threads".to_owned(), retry_after: 5 }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -91,7 +91,7 @@ async def watch(options):
     frames, clicks, heard = [], [], {"packets": 0, "quiet": 0, "first": None, "last": None, "steps": Counter()}
     reading = []
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    started = time.monotonic()
+    started, began = time.monotonic(), time.time()
 
     async def read_video(track):
         while True:
@@ -144,10 +144,10 @@ async def watch(options):
     await asyncio.wait(reading, timeout=options.seconds)
     statistics = [entry for entry in (await connection.getStats()).values() if entry.type == "inbound-rtp"]
     await connection.close()
-    return report(options, reports, frames, clicks, heard, statistics)
+    return report(options, began, reports, frames, clicks, heard, statistics)
 
 
-def report(options, reports, frames, clicks, heard, statistics):
+def report(options, began, reports, frames, clicks, heard, statistics):
     result = {
         "seconds": options.seconds,
         "video_frames": len(frames),
@@ -179,17 +179,23 @@ def report(options, reports, frames, clicks, heard, statistics):
         # own without an id; anything else is a wrong one.
         first = next((index for index, frame in enumerate(frames) if "id" in frame), 0)
         clock = lambda frame: ((frame["rtp"] - frames[first]["rtp"]) % 2**32) // 3600
-        counts, run, shown = Counter(), 0, None
+        counts, run, shown, disturbances = Counter(), 0, None, []
         for frame in frames[first:]:
             number = frame.get("id")
             own = number is not None and number == ids[0] + clock(frame)
             kind = "own" if own else "plain" if number is None else "held" if number == shown else "wrong"
             counts[kind] += 1
             run = 0 if own else run + 1
+            if run == 1:
+                disturbances.append([round(frame["arrival"], 3), 0])
+            if run:
+                disturbances[-1][1] = run
             counts["longest_disturbance"] = max(counts["longest_disturbance"], run)
             shown = number
         kinds = ("own", "held", "plain", "wrong", "longest_disturbance")
         result["shown"] = {kind: counts[kind] for kind in kinds}
+        # Pictures in a row that were not their own: when the first came, and how many. Times are the clock's on the wall.
+        result["disturbances"] = [[round(began + arrival, 3), length] for arrival, length in disturbances]
         # Who drew, in runs: the tag of the backend (the upper four bits of the avatar frame; the probe's is 0) or null,
         # the first id, and how many pictures.
         runs = (list(run) for _, run in groupby(frames, key=lambda frame: frame.get("tag")))

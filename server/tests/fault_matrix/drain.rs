@@ -11,13 +11,13 @@ use rustix::process::Signal;
 
 use crate::row::Row;
 use crate::scene::{
-    assert_continuous, assert_survived, chaos_before_probe, descendants, ms, serve, signal, start, turns,
-    until, watch_as,
+    assert_continuous, assert_control, assert_survived, chaos_before_probe, descendants, ms, panics, serve,
+    signal, start, state_of, turns, until, watch_as,
 };
 use crate::whole::{get, post, program};
 
 /// The server's events to `session`, in the order they came, until it closed the connection.
-fn follow(rig: &Rig, session: &str) -> Vec<String> {
+pub(crate) fn follow(rig: &Rig, session: &str) -> Vec<String> {
     let address = rig.url().rsplit('/').next().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET /v1/sessions/{session}/events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
@@ -84,6 +84,87 @@ fn row_29_sigterm_drains() {
     let lives = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok();
     until("its processes have ended", || !started.iter().any(lives));
     assert!(!rig.log().contains("panicked"), "{}", rig.log());
+}
+
+#[test]
+fn row_29_a_second_signal() {
+    let mut row = Row::begin(
+        "SIGTERM or SIGINT while a session speaks, and half a second later another one",
+        "the first one drains, whichever it is; the second one ends the server within two seconds; no process is left, \
+         exit code 0",
+    );
+    for (name, first, second) in
+        [("two_sigterm", Signal::TERM, Signal::TERM), ("two_sigint", Signal::INT, Signal::INT)]
+    {
+        let mut rig = serve(&draining(30));
+        let started = descendants(rig.process_id());
+        let took = std::thread::scope(|scope| {
+            let watched = scope.spawn(|| watch_as(&rig, "a", 4, Some(SPEAK)));
+            until("it speaks", || get(&rig, "/v1/sessions/a").json()["viewers"] == 1);
+            std::thread::sleep(Duration::from_secs(1));
+            signal(rig.process_id(), first);
+            std::thread::sleep(Duration::from_millis(500));
+            assert_eq!(get(&rig, "/ready").json()["status"], "draining");
+            assert_eq!(get(&rig, "/v1/sessions/a").status, 200, "it speaks on");
+            signal(rig.process_id(), second);
+            let begun = Instant::now();
+            until("the server's process is gone", || state_of(rig.process_id()) == Some('Z'));
+            let took = begun.elapsed();
+            assert_continuous(&watched.join().unwrap());
+            took
+        });
+        row.measured(&format!("ended_after_{name}_ms"), ms(took));
+        let (status, _) = ended(&mut rig);
+        assert_eq!(status.code(), Some(0), "{}", rig.log());
+        // The half minute of draining was not waited for.
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        let lives = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+        until("its processes have ended", || !started.iter().any(lives));
+        assert!(panics(&rig).is_empty(), "{}", rig.log());
+    }
+}
+
+#[test]
+fn row_29_sigterm_during_a_failover() {
+    let mut row = Row::begin(
+        "SIGTERM in the moment in which the backend that draws has crashed",
+        "another one draws on, the session is told, speaks on until drain_timeout and is ended; no process is left; \
+         exit code 0",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let crashed = folder.path().join("crashed");
+    let fault = format!(
+        "{{ in = \"infer_batch\", do = \"crash\", at_frame = 50, unless_file = \"{}\" }}",
+        crashed.display()
+    );
+    let text = chaos_before_probe(&fault) + "[server]\ndrain_timeout = \"3s\"\n";
+    let mut rig = serve(&text);
+    let (report, events, started) = std::thread::scope(|scope| {
+        let watched = scope.spawn(|| watch_as(&rig, "a", 8, Some(SPEAK)));
+        until("it runs", || get(&rig, "/v1/sessions/a").status == 200);
+        let events = scope.spawn(|| follow(&rig, "a"));
+        let started = descendants(rig.process_id());
+        while !crashed.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal(rig.process_id(), Signal::TERM);
+        (watched.join().unwrap(), events.join().unwrap(), started)
+    });
+    row.measured("events", events.join(", "));
+    for told in ["backend", "draining", "ended"] {
+        assert!(events.iter().any(|event| event == told), "{told}: {events:?}");
+    }
+    let (status, _) = ended(&mut rig);
+    assert_eq!(status.code(), Some(0), "{}", rig.log());
+    assert_continuous(&report);
+    let shown = &report["shown"];
+    row.measured("longest_disturbance", shown["longest_disturbance"].clone());
+    assert!(shown["wrong"] == 0 && shown["longest_disturbance"].as_i64().unwrap() <= 3, "{report}");
+    assert_eq!(turns(&report)[..2], [1, 0], "{report}");
+    assert_control();
+    let lives = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+    until("its processes have ended", || !started.iter().any(lives));
+    assert!(panics(&rig).is_empty(), "{}", rig.log());
 }
 
 #[test]

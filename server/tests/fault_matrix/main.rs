@@ -7,8 +7,13 @@
 #[path = "../whole/mod.rs"]
 mod whole;
 
+mod cache;
 mod drain;
 mod init;
+mod limits;
+mod many;
+mod preload;
+mod process;
 mod row;
 mod scene;
 mod server;

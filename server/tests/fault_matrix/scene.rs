@@ -99,6 +99,18 @@ pub(crate) fn assert_flawless(report: &Value, tag: Option<i64>) {
     assert_eq!(drawn_by(report, tag), read, "others drew too: {report}");
 }
 
+/// The control of every row that watches the chaos backend before the probe: without a fault the chaos backend draws
+/// every frame. It is run once.
+pub(crate) fn assert_control() {
+    static CONTROL: OnceLock<()> = OnceLock::new();
+    CONTROL.get_or_init(|| {
+        let mut rig = serve(&chaos_before_probe(""));
+        assert_flawless(&watch(&rig, 5), CHAOS);
+        assert_eq!((restarts(&rig, "chaos"), warnings(&rig, "chaos")), (0, Vec::new()));
+        assert_alive(&mut rig);
+    });
+}
+
 /// Picture and sound go on without a gap on the media clock: no renegotiation, no jump, no hole.
 pub(crate) fn assert_continuous(report: &Value) {
     let steps = |track: &str| {
@@ -156,11 +168,26 @@ pub(crate) fn until(what: &str, mut reached: impl FnMut() -> bool) -> Duration {
     begun.elapsed()
 }
 
+/// The lines of warning and worse in which the server names the backend `name`.
+pub(crate) fn warnings(rig: &Rig, name: &str) -> Vec<String> {
+    let of = |line: &&str| {
+        let level = [" WARN ", "ERROR "].iter().any(|level| line.contains(level));
+        level && line.contains(&format!("\"{name}\""))
+    };
+    rig.log().lines().filter(of).map(str::to_owned).collect()
+}
+
+/// Panics of the server itself, as its threads print them; those of backends are lines of its log.
+pub(crate) fn panics(rig: &Rig) -> Vec<String> {
+    let own = |line: &&str| line.starts_with("thread '") && line.contains("panicked");
+    rig.log().lines().filter(own).map(str::to_owned).collect()
+}
+
 /// Nothing in the engine panicked, and the server still answers.
 pub(crate) fn assert_alive(rig: &mut Rig) {
     assert_eq!(rig.ended(), None, "{}", rig.log());
     assert_eq!(get(rig, "/health").status, 200);
-    assert!(!rig.log().contains("panicked"), "{}", rig.log());
+    assert!(panics(rig).is_empty(), "{}", rig.log());
 }
 
 pub(crate) fn signal(process: u32, signal: Signal) {
@@ -170,19 +197,33 @@ pub(crate) fn signal(process: u32, signal: Signal) {
 /// The processes that `parent` started and that still run, with what they started.
 pub(crate) fn descendants(parent: u32) -> Vec<u32> {
     let mut found = Vec::new();
-    let stat = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let mut words = stat.rsplit(") ").next()?.split(' ').map(str::to_owned);
-        Some((words.next()?, words.next()?.parse::<u32>().ok()?))
-    };
+    let of = |pid: u32| stat(pid)?.get(1)?.parse::<u32>().ok();
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     for pid in all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-        if stat(pid).is_some_and(|(state, of)| of == parent && state != "Z") {
+        if of(pid) == Some(parent) && state_of(pid) != Some('Z') {
             found.push(pid);
             found.extend(descendants(pid));
         }
     }
     found
+}
+
+/// The words of `/proc/PID/stat` behind the program's name: state, parent, and so on.
+pub(crate) fn stat(process: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(stat.rsplit(") ").next()?.split(' ').map(str::to_owned).collect())
+}
+
+/// `R`, `S`, `Z`, …; `None` when there is no such process.
+pub(crate) fn state_of(process: u32) -> Option<char> {
+    stat(process)?.first()?.chars().next()
+}
+
+/// Processor time that a process has used, all its threads together.
+pub(crate) fn processor_time(process: u32) -> Duration {
+    let words = stat(process).unwrap_or_else(|| panic!("no process {process}"));
+    let ticks: u64 = words[11..13].iter().map(|word| word.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
 }
 
 /// Milliseconds, for records.
@@ -198,4 +239,17 @@ pub(crate) fn wrapped(folder: &Path, before: &str) -> PathBuf {
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     script
+}
+
+/// The same choices in every run (splitmix64).
+pub(crate) struct Seeded(pub(crate) u64);
+
+impl Seeded {
+    /// 0 up to `limit`, which it never is.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
 }

@@ -1,6 +1,7 @@
 //! Rows 17 and 18: what avatars are kept in.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,12 +11,16 @@ use lipcast_engine::avatar::{AvatarId, AvatarStore};
 use lipcast_server::bench::rig::Rig;
 
 use crate::row::Row;
-use crate::scene::{PROBE, assert_alive, assert_flawless, serve_by, settings, watch_as, wrapped};
+use crate::scene::{
+    PROBE, assert_alive, assert_control, assert_flawless, assert_survived, chaos_before_probe, restarts,
+    serve_by, settings, turns, watch_as, wrapped,
+};
+use crate::session::{AT_A_LOSS, once, record};
 use crate::whole::clips::{self, Portrait};
 use crate::whole::{post, program};
 
 /// A dozen frames with a face.
-fn face(folder: &Path) -> Vec<u8> {
+pub(crate) fn face(folder: &Path) -> Vec<u8> {
     let (portrait, target) = (Portrait::new(), folder.join("face.mp4"));
     let arguments = format!(
         "{} -vf loop=11:1,fps=25 -r 25 -pix_fmt yuv420p -c:v libx264 -preset ultrafast",
@@ -29,7 +34,7 @@ fn serve(program: &Path, folder: &Path) -> Rig {
     serve_by(program, &settings("\"probe\"", "", ""), &[("face.mp4", &face(folder))])
 }
 
-fn prepare(rig: &Rig, avatar: &str) -> serde_json::Value {
+pub(crate) fn prepare(rig: &Rig, avatar: &str) -> serde_json::Value {
     post(rig, &format!("/api/webrtc/avatar/prepare?avatar_id={avatar}&video_path=face.mp4"), "").json()
 }
 
@@ -85,6 +90,28 @@ fn row_17_killed_while_it_writes() {
     row.measured("cut", cut);
     row.measured("finished_before", finished);
     assert!(cut >= 5, "only {cut} were cut");
+}
+
+#[test]
+fn row_18_the_logs_disk_is_full() {
+    let mut row = Row::begin(
+        "every line of the server's log fails for want of room, while backends die and sessions run",
+        "the lines are lost and nothing else: a session misses no more than at any loss of its backend",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let full = folder.path().join("lipcast-full");
+    let text = format!("#!/bin/sh\nexec {} \"$@\" 2>/dev/full\n", program().display());
+    fs::write(&full, text).unwrap();
+    fs::set_permissions(&full, fs::Permissions::from_mode(0o755)).unwrap();
+    let fault = once(&folder, &["at_frame = 50, do = \"crash\""]);
+    let mut rig = serve_by(&full, &chaos_before_probe(&fault), &[]);
+    let report = watch_as(&rig, "demo", 9, Some("audio_path=tone.wav"));
+    record(&mut row, "watched", &report);
+    assert_survived(&report, AT_A_LOSS);
+    assert_eq!((turns(&report), restarts(&rig, "chaos")), (vec![1, 0, 1], 1), "{report}");
+    assert_eq!(rig.log(), "");
+    assert_alive(&mut rig);
+    assert_control();
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! An incarnation that never was: its program was not found, was refused, or could not be started.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
 
 use super::{Link, Load, Opened};
 use crate::backend::supervisor::{LinkEvent, Op, Ticket};
@@ -14,9 +18,9 @@ impl NoLink {
         Self([LinkEvent::StartFailed { reason, retryable: false }].into())
     }
 
-    /// The system had no room.
+    /// The system had no room. That is no fault of the backend, and does not count as one.
     pub(in crate::backend) fn failed(reason: String) -> Self {
-        Self([LinkEvent::Died { reason, barred: false }].into())
+        Self([LinkEvent::StartFailed { reason, retryable: true }].into())
     }
 }
 
@@ -39,5 +43,12 @@ impl Link for NoLink {
 
     fn end(&mut self) {
         self.kill();
+    }
+
+    fn wait(&mut self, mailbox: BorrowedFd<'_>, patience: Option<Duration>) {
+        // It is started in the middle of the keeper's round, and what it has to say rings no bell.
+        if self.0.is_empty() {
+            super::sleep(&mut [PollFd::from_borrowed_fd(mailbox, PollFlags::IN)], patience);
+        }
     }
 }

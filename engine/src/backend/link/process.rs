@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use lipcast_plugins_api::author::{Error, HealthState};
-use lipcast_wire::client::{CallError, Calls, Greeting};
+use lipcast_wire::client::{CallError, Calls, Greeting, HUNG_UP};
+use lipcast_wire::lines::Limiter;
 use lipcast_wire::message::Hello;
 use lipcast_wire::op;
 use lipcast_wire::ring::{Completion, Submissions};
@@ -59,6 +60,8 @@ pub(in crate::backend) struct ProcessLink {
     /// The process opens a library, and is not a program of its own.
     has_library: bool,
     killed: bool,
+    /// It wrote something into the ring that cannot be: nothing is read from there any more.
+    ring_broken: bool,
     /// Ends the thread that asks for its health.
     leaving: Arc<AtomicBool>,
 }
@@ -77,6 +80,8 @@ enum News {
     },
     /// The process went while it was being opened.
     Gone,
+    /// It closed its socket.
+    HungUp,
     Broken(String),
 }
 
@@ -102,12 +107,16 @@ impl ProcessLink {
         };
         let closed = tell.clone();
         let events = Arc::new(ChildEvents::new(name, move |reason: &str| {
+            if reason != HUNG_UP {
+                return closed(News::Broken(reason.to_owned()));
+            }
             // A process that is ending closes its socket a moment before, and that it ended is what should be told.
             thread::sleep(A_MOMENT);
-            closed(News::Broken(format!("its control socket: {reason}")));
+            closed(News::HungUp);
         }));
-        let (calls, greeting) = Calls::open(control, events.clone())?;
-        lipcast_wire::client::print_lines(output, events)?;
+        let limiter = Limiter::default();
+        let (calls, greeting) = Calls::open(control, events.clone(), limiter.clone())?;
+        lipcast_wire::client::print_lines(output, events, limiter)?;
         let leaving = Arc::new(AtomicBool::new(false));
         let opening = Opener { name: name.to_owned(), config, expected_id, calls: calls.clone() };
         let stop = leaving.clone();
@@ -140,19 +149,20 @@ impl ProcessLink {
             settled: false,
             has_library: program.library.is_some(),
             killed: false,
+            ring_broken: false,
             leaving,
         })
     }
 
     /// Everything that the ring has.
     fn collect(&mut self) {
-        loop {
+        while !self.ring_broken {
             match self.ring.complete() {
                 Ok(Some(completion)) => self.complete(completion),
                 Ok(None) => return,
                 Err(error) => {
+                    self.ring_broken = true;
                     self.told.push_back(LinkEvent::Broken(format!("it broke the ring: {error}")));
-                    return;
                 }
             }
         }
@@ -321,13 +331,10 @@ impl Link for ProcessLink {
                     self.settled = true;
                     continue;
                 }
-                News::Broken(reason) => {
-                    // A process that ends closes its socket: how it ended says more.
-                    if self.child.ended().is_some() {
-                        continue;
-                    }
-                    LinkEvent::Broken(reason)
-                }
+                // A process that ends closes its socket: how it ended says more.
+                News::HungUp if self.child.ended().is_some() => continue,
+                News::HungUp => LinkEvent::Broken(HUNG_UP.to_owned()),
+                News::Broken(reason) => LinkEvent::Broken(reason),
             });
         }
         self.collect();
@@ -373,15 +380,16 @@ impl Link for ProcessLink {
             return super::sleep(&mut [PollFd::from_borrowed_fd(mailbox, PollFlags::IN)], patience);
         }
         let has_ended = self.child.ended().is_some();
-        if self.ring.sleep() {
-            let mut ends = [
-                PollFd::from_borrowed_fd(mailbox, PollFlags::IN),
-                PollFd::from_borrowed_fd(self.ring.bell().as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.child.pidfd(), PollFlags::IN),
-            ];
+        if self.ring_broken || self.ring.sleep() {
+            let mailbox = PollFd::from_borrowed_fd(mailbox, PollFlags::IN);
+            let bell = PollFd::from_borrowed_fd(self.ring.bell().as_fd(), PollFlags::IN);
+            let pidfd = PollFd::from_borrowed_fd(self.child.pidfd(), PollFlags::IN);
             // The pidfd of one that has ended is always readable; what is waited for then is how its opening came out.
-            let count = if has_ended { 2 } else { 3 };
-            super::sleep(&mut ends[..count], patience);
+            // So may be the bell of one that broke the ring.
+            let mut ends = vec![mailbox];
+            ends.extend((!self.ring_broken).then_some(bell));
+            ends.extend((!has_ended).then_some(pidfd));
+            super::sleep(&mut ends, patience);
         }
         self.ring.wake();
     }

@@ -237,7 +237,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
                     verdict = Verdict::Lost(error.to_string());
                 }
             }
-            self.answer(ticket, result, out);
+            self.answer(ticket, result, now, out);
         }
         if no_room && !matches!(verdict, Verdict::Lost(_)) {
             if self.abilities.max_batch == 1 {
@@ -350,11 +350,29 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         }
     }
 
-    /// Answers a request that was in the batch.
-    fn answer(&mut self, ticket: Ticket, result: Result<C::Picture, Error>, out: &mut Vec<Action<C>>) {
+    /// Answers a request that was in the batch, or tries it once more: an error that may pass, while there is time.
+    /// Not where frames are drawn in order: those behind it have been drawn already.
+    fn answer(
+        &mut self,
+        ticket: Ticket,
+        result: Result<C::Picture, Error>,
+        now: Duration,
+        out: &mut Vec<Action<C>>,
+    ) {
         let Ticket { session, request } = ticket;
         let Some(seat) = self.seats.get_mut(&session) else { return };
         let (stale, closing) = (R::is_stale(request.epoch, seat.epoch), seat.closing);
+        let has_time = request.deadline.is_none_or(|deadline| deadline > now);
+        let may_pass = |error: &Error| {
+            error.retryable && !matches!(error.code, Code::BackendPanic | Code::DeviceLost | Code::Deadline)
+        };
+        if result.as_ref().is_err_and(may_pass)
+            && !(stale || self.abilities.sequential)
+            && has_time
+            && seat.may_try_again(request.seq)
+        {
+            return self.queue.put_back(ticket);
+        }
         let left_out = is_left_out(&request, &result);
         let outcome = match result {
             Ok(_) if stale => Outcome::Expired,

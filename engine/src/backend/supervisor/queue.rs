@@ -17,6 +17,11 @@ impl Queue {
         self.waiting.push(ticket);
     }
 
+    /// Before everything that waits: it was out already.
+    pub(super) fn put_back(&mut self, ticket: Ticket) {
+        self.waiting.insert(0, ticket);
+    }
+
     /// Takes out everything a session asked for.
     pub(super) fn forget(&mut self, session: u64) -> Vec<Ticket> {
         self.waiting.extract_if(.., |ticket| ticket.session == session).collect()

@@ -24,6 +24,8 @@ pub(super) struct Seat<C: Cargo> {
     pub(super) trouble: Option<Trouble>,
     /// Requests that the backend never saw, for their marks.
     carried: Vec<Request>,
+    /// Numbers of requests that are asked for the second time.
+    again: VecDeque<u64>,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl<C: Cargo> Seat<C> {
             in_batch: false,
             trouble: None,
             carried: Vec::new(),
+            again: VecDeque::new(),
         }
     }
 
@@ -127,6 +130,7 @@ impl<C: Cargo> Seat<C> {
         self.held = false;
         self.blocked = false;
         self.carried.clear();
+        self.again.clear();
         let mut asked = Vec::new();
         self.waiting.retain(|item| {
             if let Item::Ask(request) = item {
@@ -136,6 +140,21 @@ impl<C: Cargo> Seat<C> {
         });
         asked
     }
+
+    /// Whether a request that failed may be tried again: once. Counts it.
+    pub(super) fn may_try_again(&mut self, seq: u64) -> bool {
+        if self.trouble.is_some() || self.closing || self.again.contains(&seq) {
+            return false;
+        }
+        self.again.push_back(seq);
+        if self.again.len() > Self::REMEMBERED {
+            self.again.pop_front();
+        }
+        true
+    }
+
+    /// Second attempts that are remembered: those of some batches.
+    const REMEMBERED: usize = 256;
 
     /// Remembers the marks of a request that the backend did not see.
     pub(super) fn carry(&mut self, request: Request) {

@@ -50,6 +50,9 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of transfer memory at least: blobs are written in pieces of it.
 const TRANSFER_LEN: usize = 1 << 20;
 
+/// What [`Events::closed`] is told of a child that closed its end, as every child does that ends.
+pub const HUNG_UP: &str = "it closed its control socket";
+
 /// A child's control socket. Its calls may come from any thread.
 pub struct Calls {
     control: Control,
@@ -116,17 +119,21 @@ impl Greeting {
 }
 
 impl Calls {
-    /// Begins to listen to a child that was just started.
+    /// Begins to listen to a child that was just started; `limiter` counts its lines.
     ///
     /// # Errors
     /// When there is no thread left.
-    pub fn open(control: Control, events: Arc<dyn Events>) -> std::io::Result<(Arc<Self>, Greeting)> {
+    pub fn open(
+        control: Control,
+        events: Arc<dyn Events>,
+        limiter: Limiter,
+    ) -> std::io::Result<(Arc<Self>, Greeting)> {
         let (greeting, greeted) = mpsc::sync_channel(1);
         let calls = Arc::new(Self { control, next: AtomicU64::new(1), state: Mutex::default() });
         let reader = calls.clone();
         thread::Builder::new()
             .name("backend control".to_owned())
-            .spawn(move || reader.read(&*events, Some(greeting)))?;
+            .spawn(move || reader.read(&*events, &limiter, Some(greeting)))?;
         Ok((calls, Greeting(greeted)))
     }
 
@@ -365,14 +372,18 @@ impl Calls {
     }
 
     /// The reading thread.
-    fn read(&self, events: &dyn Events, mut greeting: Option<mpsc::SyncSender<Result<Hello, String>>>) {
-        let mut limiter = Limiter::default();
+    fn read(
+        &self,
+        events: &dyn Events,
+        limiter: &Limiter,
+        mut greeting: Option<mpsc::SyncSender<Result<Hello, String>>>,
+    ) {
         let reason = loop {
             let packet = match self.control.receive(None) {
                 Ok(Some(packet)) => packet,
                 Ok(None) => continue,
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                    break "it closed its control socket".to_owned();
+                    break HUNG_UP.to_owned();
                 }
                 Err(error) => break format!("its control socket: {error}"),
             };
@@ -407,7 +418,8 @@ impl Calls {
                     // What is too much of it is left out.
                     self.hand_on(progress, Incoming::Progress(permille, cleaned(&stage)));
                 }
-                FromChild::Log { log, target, message, fields } => {
+                FromChild::Log { log, target, message, fields, missed } => {
+                    limiter.miss(missed);
                     let (admitted, dropped) = limiter.admit(Instant::now());
                     if dropped > 0 {
                         events.dropped(dropped);
@@ -428,8 +440,9 @@ impl Calls {
             state.waiting.clear();
         }
         drop(greeting);
-        self.control.shut_down();
+        // First: a child that finds the socket shut ends itself, and then that is all that is seen.
         events.closed(&reason);
+        self.control.shut_down();
     }
 
     /// Gives a letter to the caller of call `number`; `false` when it has too many unread.
@@ -535,7 +548,7 @@ mod tests {
     #[test]
     fn a_child_that_asks_without_waiting_for_answers_fills_nobody_s_memory() {
         let (ours, theirs) = Control::pair().unwrap();
-        let (calls, _greeting) = Calls::open(ours, Arc::new(Silent)).unwrap();
+        let (calls, _greeting) = Calls::open(ours, Arc::new(Silent), Limiter::default()).unwrap();
         let (free, busy) = mpsc::channel();
         let caller = {
             let calls = calls.clone();
