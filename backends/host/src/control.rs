@@ -213,7 +213,11 @@ impl Desk {
         match reply {
             Ok((ok, file)) => {
                 let beside: Vec<_> = file.iter().map(AsFd::as_fd).collect();
-                self.voice.say_with(&FromChild::Done { reply: number, ok }, &beside);
+                if let Err(error) = self.voice.say_with(&FromChild::Done { reply: number, ok }, &beside) {
+                    // What does not fit into a packet is an answer all the same.
+                    let error = (&Error::new(Code::BadOutput, format!("its reply: {error}"))).into();
+                    self.voice.say(&FromChild::Failed { reply: number, error });
+                }
             }
             Err(error) => self.voice.say(&FromChild::Failed { reply: number, error: (&error).into() }),
         }

@@ -1,5 +1,6 @@
 //! What this process says: answers, which wait for room, and notices, which do not.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,17 +31,18 @@ impl Voice {
 
     /// Says something that has to be heard.
     pub(crate) fn say(&self, message: &FromChild) {
-        self.say_with(message, &[]);
-    }
-
-    /// Says it with a descriptor beside it.
-    pub(crate) fn say_with(&self, message: &FromChild, descriptors: &[BorrowedFd<'_>]) {
-        if let Ok(bytes) = serde_json::to_vec(message)
-            && let Err(error) = self.control.send(&bytes, descriptors, PATIENCE)
-        {
-            // The other end will see that an answer is missing; this is for whoever reads the log.
+        if let Err(error) = self.say_with(message, &[]) {
+            // The other end will see that something is missing; this is for whoever reads the log.
             eprintln!("a message could not be sent: {error}");
         }
+    }
+
+    /// Says it with descriptors beside it.
+    ///
+    /// # Errors
+    /// When it is larger than a packet, or the parent reads nothing.
+    pub(crate) fn say_with(&self, message: &FromChild, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.control.send(&serde_json::to_vec(message)?, descriptors, PATIENCE)
     }
 
     /// The parent's next message; `None` when it is gone.

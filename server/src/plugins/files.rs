@@ -1,8 +1,11 @@
 //! The files of a plugin: whether they are there, and whether they are those that were pinned.
 
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use ring::digest::{Context, SHA256};
 
@@ -27,15 +30,44 @@ impl WeightState {
     }
 }
 
-/// Looks at the file at `path`, reading all of it where it is pinned.
+/// Looks at the file at `path`, reading all of it where it is pinned and was not read before as it is now: a backend
+/// that is started again after a crash shall not wait until gigabytes were hashed once more.
 pub(super) fn state(path: &Path, pin: Option<&[u8; 32]>) -> WeightState {
-    let read = File::open(path).and_then(|file| match (file.metadata()?.is_file(), pin) {
-        (false, _) => Err(io::Error::other("not a file")),
-        (true, None) => Ok(WeightState::Present),
-        (true, Some(pin)) if sha256(file)? == *pin => Ok(WeightState::Pinned),
-        (true, Some(_)) => Ok(WeightState::Differs),
+    let read = File::open(path).and_then(|file| {
+        let metadata = file.metadata()?;
+        match (metadata.is_file(), pin) {
+            (false, _) => Err(io::Error::other("not a file")),
+            (true, None) => Ok(WeightState::Present),
+            (true, Some(pin)) if known_sha256(file, &metadata)? == *pin => Ok(WeightState::Pinned),
+            (true, Some(_)) => Ok(WeightState::Differs),
+        }
     });
     read.unwrap_or(WeightState::Missing)
+}
+
+/// What tells a file from others, and from itself after a change: device, inode, length, and the times of its last
+/// changes in nanoseconds. The last of them cannot be set by hand.
+type Fingerprint = (u64, u64, u64, i128, i128);
+
+/// The digests of this process so far; as many as there are pinned files.
+static KNOWN: LazyLock<Mutex<HashMap<Fingerprint, [u8; 32]>>> = LazyLock::new(Mutex::default);
+
+fn known_sha256(file: File, metadata: &Metadata) -> io::Result<[u8; 32]> {
+    let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    let fingerprint = (
+        metadata.dev(),
+        metadata.ino(),
+        metadata.len(),
+        time(metadata.mtime(), metadata.mtime_nsec()),
+        time(metadata.ctime(), metadata.ctime_nsec()),
+    );
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(digest) = known().get(&fingerprint) {
+        return Ok(*digest);
+    }
+    let digest = sha256(file)?;
+    known().insert(fingerprint, digest);
+    Ok(digest)
 }
 
 fn sha256(mut file: File) -> io::Result<[u8; 32]> {
@@ -67,6 +99,7 @@ mod tests {
             *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap();
         }
         assert_eq!(state(&path, Some(&pin)), WeightState::Pinned);
+        assert_eq!(state(&path, Some(&pin)), WeightState::Pinned, "read once");
         assert_eq!(state(&path, None), WeightState::Present);
         std::fs::write(&path, "abd").unwrap();
         assert_eq!(state(&path, Some(&pin)), WeightState::Differs);
