@@ -130,6 +130,7 @@ struct RawFault {
     on_audio: Option<f32>,
     times: Option<u64>,
     unless_file: Option<PathBuf>,
+    note: Option<PathBuf>,
     // Of single acts.
     code: Option<String>,
     retryable: Option<bool>,
@@ -177,7 +178,7 @@ impl RawFault {
             unless_file: self.unless_file,
             state: State::seeded(self.seed.unwrap_or(0)),
         };
-        Ok(Fault { call, act, trigger })
+        Ok(Fault { call, act, trigger, note: self.note })
     }
 
     /// The act, and its keys out of the way.
