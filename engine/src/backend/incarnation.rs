@@ -161,11 +161,10 @@ impl Instance for Incarnation {
             Control::Local(instance) => {
                 Person::Local(instance.load_avatar(blob).map_err(|error| self.failed("load_avatar", error))?)
             }
-            Control::Remote(calls) => Person::Remote(
-                calls
-                    .load_avatar(&Blob::Bytes(blob), self.opened.max_batch(), None)
-                    .map_err(|error| self.call_failed("load_avatar", error))?,
-            ),
+            Control::Remote(calls) => {
+                let avatar = calls.load_avatar(&Blob::Bytes(blob), self.opened.max_batch(), None);
+                Person::Remote(Arc::new(avatar.map_err(|error| self.call_failed("load_avatar", error))?))
+            }
         };
         let found = *person.info();
         let fps = FrameRate::new(found.fps.0, found.fps.1).ok_or_else(|| BackendError::Contract {

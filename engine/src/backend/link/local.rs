@@ -225,7 +225,7 @@ impl Stage {
             .into_iter()
             .zip(batch)
             .map(|(request, ticket)| match request.result {
-                Ok(result) => Ok(answer(&result, || result.picture(request.slot).to_vec())),
+                Ok(result) => Ok(answer(&result, || result.picture(request.slot).to_vec().into())),
                 Err(error) => left_out(ticket, error),
             })
             .collect();
