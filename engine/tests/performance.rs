@@ -181,7 +181,7 @@ fn patch(frame: u32, luma: u8) -> Outcome {
     let rect = rect_of(frame);
     let mut pixels = vec![luma; rect.area() as usize];
     pixels.resize(PixelFormat::I420.bytes(&rect) as usize, 128);
-    Outcome::Patch(Patch { rect, format: PixelFormat::I420, alpha: Alpha::Static, pixels })
+    Outcome::Patch(Patch { rect, format: PixelFormat::I420, alpha: Alpha::Static, pixels: pixels.into() })
 }
 
 /// The brightness where the mask of avatar frame `frame` lies.

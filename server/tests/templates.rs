@@ -228,6 +228,32 @@ fn speaks_through_the_protocol(project: &Project) {
     assert!(heard.0.lock().unwrap().iter().any(|line| line == "ready"), "{:?}", heard.0);
 }
 
+/// `lipcast plugin check` as the guide tells an author to call it.
+fn passes_the_check(project: &Project) {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_lipcast"));
+    let said = run(check.current_dir(&project.folder).args(["plugin", "check", "."]));
+    println!("{said}");
+    let summary = said.lines().last().unwrap_or_default();
+    assert!(summary.contains(" passed, 0 failed, "), "{said}");
+    let passed: usize = summary.split(' ').next().unwrap().parse().unwrap();
+    assert!(passed >= 34, "{said}");
+}
+
+#[test]
+fn the_template_in_rust_passes_the_check() {
+    passes_the_check(Project::in_rust());
+}
+
+#[test]
+fn the_template_in_c_passes_the_check() {
+    passes_the_check(&Project::new("c"));
+}
+
+#[test]
+fn the_template_in_python_passes_the_check() {
+    passes_the_check(&Project::new("python"));
+}
+
 #[test]
 fn the_template_in_rust_speaks_through_the_protocol() {
     speaks_through_the_protocol(Project::in_rust());

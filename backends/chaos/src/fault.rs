@@ -1,9 +1,12 @@
 //! What happens: the faults of an instance, and carrying them out.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lipcast_plugins_api::author::{Code, Error, Host, LogLevel};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 
 use crate::harm;
@@ -40,6 +43,8 @@ pub(crate) struct Fault {
     pub(crate) call: Call,
     pub(crate) act: Act,
     pub(crate) trigger: Trigger,
+    /// Where the time is written down right before it happens.
+    pub(crate) note: Option<PathBuf>,
 }
 
 /// What a fault does.
@@ -125,6 +130,9 @@ impl Faults {
             if !fault.trigger.fires(now) {
                 continue;
             }
+            if let Some(file) = &fault.note {
+                note_time(file);
+            }
             match &fault.act {
                 Act::Fail { error, whole: false } => return Err(error.clone()),
                 Act::Fail { error, whole: true } => left.whole = Some(error.clone()),
@@ -167,6 +175,17 @@ impl Faults {
             Act::BadTalk => harm::talk_nonsense(),
             Act::StopSelf => harm::stop(),
         }
+    }
+}
+
+/// Appends nanoseconds of CLOCK_MONOTONIC to `file`, a line. The file is opened first, so that little comes after the
+/// clock was read.
+fn note_time(file: &Path) {
+    if let Ok(mut file) = OpenOptions::new().create(true).append(true).open(file) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let line = format!("{}\n", now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64);
+        // A fault happens whether or not anybody can read when.
+        let _ = file.write_all(line.as_bytes());
     }
 }
 

@@ -30,6 +30,9 @@
 //! | `unless_file` | only if there is no such file; it is made first. A restarted host begins anew, and so a fault happens once in a row of incarnations |
 //! | `if_file` | only if there is such a file; it is removed. Whoever lays it down decides when the fault happens, and sees that it did |
 //!
+//! With `note`, the name of a file, the moment is written down right before it happens: a line with the nanoseconds of
+//! CLOCK_MONOTONIC, appended.
+//!
 //! | `do` | further keys | what happens |
 //! | --- | --- | --- |
 //! | `fail` | `code` ("INTERNAL", or any of the header's names), `retryable` (false), `message`, `whole` (false: this request; true: the whole batch) | the call answers with that status; `health` says BROKEN, or DEGRADED if retryable. Not in calls without a status: `destroy`, `describe`, `unload_avatar`, `close_session` |

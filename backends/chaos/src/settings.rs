@@ -132,6 +132,7 @@ struct RawFault {
     times: Option<u64>,
     unless_file: Option<PathBuf>,
     if_file: Option<PathBuf>,
+    note: Option<PathBuf>,
     // Of single acts.
     code: Option<String>,
     retryable: Option<bool>,
@@ -180,7 +181,7 @@ impl RawFault {
             if_file: self.if_file,
             state: State::seeded(self.seed.unwrap_or(0)),
         };
-        Ok(Fault { call, act, trigger })
+        Ok(Fault { call, act, trigger, note: self.note })
     }
 
     /// The act, and its keys out of the way.

@@ -92,6 +92,27 @@ fn it_dies_at_the_frame_it_was_told() {
 }
 
 #[test]
+fn it_notes_when_it_dies() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("moments");
+    let now = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        now.tv_sec * 1_000_000_000 + now.tv_nsec
+    };
+    let times = [(); 2].map(|()| {
+        let before = now();
+        run(json!({"in": "infer_batch", "do": "abort", "at_frame": 2, "note": file}));
+        (before, now())
+    });
+    let notes = std::fs::read_to_string(&file).unwrap();
+    let notes: Vec<i64> = notes.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(notes.len(), 2);
+    for (note, (before, after)) in notes.into_iter().zip(times) {
+        assert!(before < note && note < after, "{before} < {note} < {after}");
+    }
+}
+
+#[test]
 fn it_stops_until_somebody_continues_it() {
     let child = start(&fault(json!({"in": "infer_batch", "do": "stop_self", "times": 1})));
     let pid = Pid::from_raw(child.id() as i32).unwrap();

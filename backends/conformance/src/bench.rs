@@ -69,7 +69,7 @@ impl Bench {
     /// A fresh host that has not been asked anything.
     pub(crate) fn launch(&self) -> Result<Host<'_>, Trouble> {
         self.doing("starting");
-        let subject = self.shared.launcher.launch().map_err(|refused| {
+        let subject = self.shared.launcher.launch(self.options().patience).map_err(|refused| {
             let mut trouble = fails(
                 format!("it is not loaded: {}", refused.reason),
                 "nothing else can be checked until it loads",
@@ -252,7 +252,7 @@ impl Host<'_> {
         let limit = Instant::now() + Duration::from_secs(1);
         loop {
             let now = self.footprint()?;
-            if (now.threads <= before.threads && now.files <= before.files) || Instant::now() > limit {
+            if now.is_within(before) || Instant::now() > limit {
                 return Ok(now);
             }
             std::thread::sleep(Duration::from_millis(10));

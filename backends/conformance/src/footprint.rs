@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Threads, open files and memory of a process.
+/// Threads, open files, memory and further processes of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Footprint {
     /// Threads.
@@ -11,12 +11,15 @@ pub struct Footprint {
     pub files: usize,
     /// Resident memory, bytes.
     pub memory: u64,
+    /// Other processes in its group, those that ended and were not waited for among them.
+    #[serde(default)]
+    pub processes: usize,
 }
 
 impl Footprint {
     /// Of process `id`; `None` when it is gone or may not be looked at.
     pub fn of(id: u32) -> Option<Self> {
-        Self::read(&id.to_string())
+        Some(Self { processes: others_in_group(id), ..Self::read(&id.to_string())? })
     }
 
     /// Of this process.
@@ -34,8 +37,37 @@ impl Footprint {
             threads: number("Threads:")? as usize,
             files: fs::read_dir(format!("/proc/{who}/fd")).ok()?.count(),
             memory: number("VmRSS:")? * 1024,
+            processes: 0,
         })
     }
+
+    /// Whether it is no more than `before` was, memory left out.
+    pub(crate) fn is_within(&self, before: &Self) -> bool {
+        self.threads <= before.threads && self.files <= before.files && self.processes <= before.processes
+    }
+
+    /// What there is more of than `before`, memory left out: for people.
+    pub(crate) fn more_than(&self, before: &Self) -> String {
+        let more = |now: usize, then: usize| now.saturating_sub(then);
+        format!(
+            "{} more threads, {} more files and {} more processes",
+            more(self.threads, before.threads),
+            more(self.files, before.files),
+            more(self.processes, before.processes)
+        )
+    }
+}
+
+/// Processes beside `id` in the group that it leads: what it started and did not set free.
+fn others_in_group(id: u32) -> usize {
+    let of_group = |stat: String| {
+        // Behind the name, which may hold anything: state, parent, group.
+        let group = stat.rsplit(')').next()?.split_whitespace().nth(2)?.parse::<u32>().ok()?;
+        (group == id).then_some(())
+    };
+    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    let stats = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.filter_map(of_group).count().saturating_sub(1)
 }
 
 /// Bytes as people read them.
@@ -54,5 +86,23 @@ mod tests {
         let open: Vec<_> = (0..40).map(|_| fs::File::open("/dev/null").unwrap()).collect();
         assert!(Footprint::own().unwrap().files >= before.files.saturating_sub(30) + open.len());
         assert_eq!(Footprint::of(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_child_is_counted_in_the_group_of_its_parent() {
+        use std::os::unix::process::CommandExt;
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & sleep 60 & wait"])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while Footprint::of(shell.id()).is_none_or(|seen| seen.processes < 2) {
+            assert!(std::time::Instant::now() < limit, "two of them were started");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let group = rustix::process::Pid::from_child(&shell);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        shell.wait().unwrap();
     }
 }

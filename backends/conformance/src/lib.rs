@@ -54,10 +54,21 @@ pub struct Options {
     pub soak: Duration,
     /// What the damaged blobs and the random operations are made from.
     pub seed: u64,
+    /// How long a session call or a batch may be out before it counts as hanging. No check takes longer than ten times
+    /// that.
+    pub patience: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { config: Value::Null, clip: None, only: None, strict: false, soak: Duration::ZERO, seed: 1 }
+        Self {
+            config: Value::Null,
+            clip: None,
+            only: None,
+            strict: false,
+            soak: Duration::ZERO,
+            seed: 1,
+            patience: Duration::from_secs(60),
+        }
     }
 }

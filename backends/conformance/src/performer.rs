@@ -141,6 +141,7 @@ impl Performer {
             first: std::mem::take(&mut self.first),
             last,
             discard_ok: false,
+            blank: None,
         };
         self.seq += 1;
         self.fresh = false;

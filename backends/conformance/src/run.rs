@@ -61,7 +61,7 @@ const LEVELS: [Needs; 5] = [Needs::Nothing, Needs::Loaded, Needs::Created, Needs
 fn run_one(shared: &Arc<Shared>, check: &'static Check) -> Entry {
     let bench = Arc::new(Bench::new(shared.clone()));
     let soak = if check.group == "soak" { shared.options.soak } else { Duration::ZERO };
-    let limit = check.limit + soak + 8 * shared.startup();
+    let limit = check.limit.min(10 * shared.options.patience) + soak + 8 * shared.startup();
     let begin = Instant::now();
     let (sender, receiver) = channel();
     let theirs = bench.clone();

@@ -76,3 +76,30 @@ fn the_report_reads_as_json_and_as_xml() {
     assert!(xml.contains("<failure message=\"the descriptor left 1 files open"), "{xml}");
     assert_eq!(xml.matches("<testcase").count(), report.entries.len());
 }
+
+/// A plugin that the workspace builds, in a process of its own.
+fn built(library: &str) {
+    let path = common::backend_host().with_file_name(library);
+    assert!(path.is_file(), "{} is built with the workspace: cargo build --workspace", path.display());
+    passes(&check_library(&path, Options::default()), 34);
+}
+
+#[test]
+fn the_demo_passes_in_a_process_of_its_own() {
+    built("liblipcast_demo.so");
+}
+
+#[test]
+fn the_probe_passes_in_a_process_of_its_own() {
+    built("liblipcast_probe.so");
+}
+
+#[test]
+fn the_sequential_sample_passes() {
+    built("examples/libsequential.so");
+}
+
+#[test]
+fn the_canvas_sample_passes() {
+    built("examples/libcanvas.so");
+}

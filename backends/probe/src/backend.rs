@@ -9,18 +9,19 @@ use lipcast_plugins_api::author::{
 use lipcast_plugins_api::serde_json::Value;
 
 use crate::barcode::{self, Barcode};
-use crate::click;
+use crate::{canvas, click};
 
 /// What it draws.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Barcode,
     Flash { threshold: f32, late_frames: u64 },
+    Canvas(PixelFormat),
 }
 
-/// The measuring backend. Settings: `mode` ("barcode" or "flash"), and for flash `threshold`, the absolute
+/// The measuring backend. Settings: `mode` ("barcode", "flash" or "canvas"); for flash `threshold`, the absolute
 /// sample value that makes a click (0 to 1; 0.25), and `late_frames`, by how many frames the flash comes too late
-/// (0 to 25; 0): a known error, to see whether a meter reads it.
+/// (0 to 25; 0): a known error, to see whether a meter reads it; for canvas `format` ("rgb" or "i420"; "rgb").
 #[derive(Debug)]
 pub struct ProbeBackend {
     mode: Mode,
@@ -111,7 +112,7 @@ impl Backend for ProbeBackend {
             canvas: canvas.size,
             fps: canvas.fps,
             frame_count: canvas.frame_count,
-            max_rect: canvas.patch,
+            max_rect: self.rect(canvas),
             slots: 0,
             idle: IdleBy::Host,
             rest_policy: RestPolicy::Ask,
@@ -119,7 +120,7 @@ impl Backend for ProbeBackend {
     }
 
     fn frame_mask<'a>(&self, canvas: &'a Canvas, _frame: u32) -> Result<FrameMask<'a>, Error> {
-        Ok(FrameMask { rect: canvas.patch, alpha: None })
+        Ok(FrameMask { rect: self.rect(canvas), alpha: None })
     }
 
     fn open_session(&self, canvas: Arc<Canvas>, params: &SessionParams) -> Result<Performance, Error> {
@@ -148,15 +149,28 @@ impl Backend for ProbeBackend {
 }
 
 impl ProbeBackend {
+    /// Where every picture lies.
+    fn rect(&self, canvas: &Canvas) -> Rect {
+        match self.mode {
+            Mode::Canvas(_) => Rect::new(0, 0, canvas.size.0, canvas.size.1),
+            Mode::Barcode | Mode::Flash { .. } => canvas.patch,
+        }
+    }
+
     fn draw(&self, request: &mut FrameRequest<'_, Self>) -> Result<(), Error> {
         let Performance { canvas, params, audio } = &*request.session;
-        let first = params.first_sample(request.frame);
-        let picture = request.output.picture(canvas.patch, PixelFormat::I420, Alpha::Opaque)?;
-        let (luma, chroma) = picture.split_at_mut(canvas.patch.area() as usize);
-        chroma.fill(128);
+        let (rect, first) = (self.rect(canvas), params.first_sample(request.frame));
+        let format = if let Mode::Canvas(format) = self.mode { format } else { PixelFormat::I420 };
+        let picture = request.output.picture(rect, format, Alpha::Opaque)?;
+        let (luma, chroma) = picture.split_at_mut(rect.area() as usize);
         match self.mode {
-            Mode::Barcode => Barcode::new(request.frame, request.avatar_frame).draw(canvas.patch, luma),
+            Mode::Canvas(_) => canvas::paint(request.frame, picture),
+            Mode::Barcode => {
+                chroma.fill(128);
+                Barcode::new(request.frame, request.avatar_frame).draw(rect, luma);
+            }
             Mode::Flash { threshold, late_frames } => {
+                chroma.fill(128);
                 let heard = request.frame.saturating_sub(late_frames);
                 let first = params.first_sample(heard);
                 let samples = (params.first_sample(heard + 1) - first) as usize;
@@ -179,10 +193,10 @@ fn read_config(config: &Value) -> Result<Mode, Error> {
         Value::Object(table) => table,
         other => return Err(Error::invalid_arg(format!("the probe's settings are a table, not {other}"))),
     };
-    if let Some(key) = table.keys().find(|key| !["mode", "threshold", "late_frames"].contains(&key.as_str()))
-    {
+    let known = ["mode", "threshold", "late_frames", "format"];
+    if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Error::invalid_arg(format!(
-            "the probe has no setting `{key}`; it has `mode`, `threshold` and `late_frames`"
+            "the probe has no setting `{key}`; it has `mode`, `threshold`, `late_frames` and `format`"
         )));
     }
     let threshold =
@@ -199,11 +213,21 @@ fn read_config(config: &Value) -> Result<Mode, Error> {
             .filter(|value| *value <= 25)
             .ok_or_else(|| Error::invalid_arg(format!("`late_frames` is 0 to 25, not {value}")))?,
     };
+    let format = match table.get("format").map(Value::as_str) {
+        None | Some(Some("rgb")) => PixelFormat::Rgb24,
+        Some(Some("i420")) => PixelFormat::I420,
+        Some(_) => {
+            let text = format!("`format` is \"rgb\" or \"i420\", not {}", table["format"]);
+            return Err(Error::invalid_arg(text));
+        }
+    };
     match table.get("mode").map(Value::as_str) {
         None | Some(Some("barcode")) => Ok(Mode::Barcode),
         Some(Some("flash")) => Ok(Mode::Flash { threshold, late_frames }),
+        Some(Some("canvas")) => Ok(Mode::Canvas(format)),
         Some(_) => {
-            Err(Error::invalid_arg(format!("`mode` is \"barcode\" or \"flash\", not {}", table["mode"])))
+            let text = format!("`mode` is \"barcode\", \"flash\" or \"canvas\", not {}", table["mode"]);
+            Err(Error::invalid_arg(text))
         }
     }
 }

@@ -7,9 +7,9 @@ use lipcast_plugins_api::loader::{
     Avatar, FrameRequest, Inferer, Instance, NoProgress, Plugin, SilentHost, Slot, Source,
 };
 use lipcast_plugins_api::serde_json::{Value, json};
-use lipcast_plugins_api::types::{Code, Error, SessionMode, SessionParams};
-use lipcast_probe::ProbeBackend;
+use lipcast_plugins_api::types::{Code, Error, PixelFormat, Rect, SessionMode, SessionParams};
 use lipcast_probe::barcode::{self, Barcode};
+use lipcast_probe::{ProbeBackend, canvas};
 
 /// An avatar without faces.
 struct Blank {
@@ -107,13 +107,33 @@ fn flash_mode_lights_exactly_the_frame_that_holds_the_onset() {
 }
 
 #[test]
+fn canvas_mode_writes_every_byte_of_the_canvas() {
+    for (format, expected) in [("rgb", PixelFormat::Rgb24), ("i420", PixelFormat::I420)] {
+        let (mut inferer, avatar, params) = open(&json!({"mode": "canvas", "format": format}));
+        let session = inferer.open_session(&avatar, &params).unwrap();
+        for frame in [0, 1, 300] {
+            let mut slot = Slot::new(avatar.slot_len());
+            let mut batch = [FrameRequest::new(&session, frame, 0, &mut slot)];
+            inferer.infer_batch(&mut batch);
+            let [request] = batch;
+            let result = request.result.unwrap();
+            assert_eq!((result.rect, result.format), (Rect::new(0, 0, 320, 240), expected));
+            let wrong =
+                result.picture(&slot).iter().zip(0..).find(|(byte, at)| **byte != canvas::value(frame, *at));
+            assert_eq!(wrong, None, "{format}, frame {frame}");
+        }
+    }
+}
+
+#[test]
 fn wrong_settings_and_small_canvases_are_refused_with_a_reason() {
     for (config, reason) in [
-        (json!({"mode": "strobe"}), "`mode` is \"barcode\" or \"flash\", not \"strobe\""),
+        (json!({"mode": "strobe"}), "`mode` is \"barcode\", \"flash\" or \"canvas\", not \"strobe\""),
+        (json!({"mode": "canvas", "format": "rgba"}), "`format` is \"rgb\" or \"i420\", not \"rgba\""),
         (json!({"mode": "flash", "threshold": 2}), "`threshold` is above 0 and at most 1, not 2"),
         (
             json!({"colour": 1}),
-            "the probe has no setting `colour`; it has `mode`, `threshold` and `late_frames`",
+            "the probe has no setting `colour`; it has `mode`, `threshold`, `late_frames` and `format`",
         ),
     ] {
         let error = instance(&config).err().unwrap();

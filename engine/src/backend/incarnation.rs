@@ -176,11 +176,11 @@ impl Instance for Incarnation {
             Control::Local(instance) => {
                 Person::Local(instance.load_avatar(blob).map_err(|error| self.failed("load_avatar", error))?)
             }
-            Control::Remote(calls) => Person::Remote(
-                calls
-                    .load_avatar(&Blob::Bytes(blob), self.opened.max_batch(), Some(LOAD_PATIENCE))
-                    .map_err(|error| self.call_failed("load_avatar", error))?,
-            ),
+            Control::Remote(calls) => {
+                let (blob, places) = (Blob::Bytes(blob), self.opened.max_batch());
+                let avatar = calls.load_avatar(&blob, places, Some(LOAD_PATIENCE));
+                Person::Remote(Arc::new(avatar.map_err(|error| self.call_failed("load_avatar", error))?))
+            }
         };
         let found = *person.info();
         let fps = FrameRate::new(found.fps.0, found.fps.1).ok_or_else(|| BackendError::Contract {

@@ -11,7 +11,9 @@ pub use instance::{
 };
 
 mod patch;
-pub use patch::{Alpha, Code, FrameMask, FrameReply, FrameRequest, Outcome, Patch, PixelFormat, Rect};
+pub use patch::{
+    Alpha, Code, FrameMask, FrameReply, FrameRequest, Outcome, Patch, PixelFormat, Pixels, Rect,
+};
 
 pub mod supervisor;
 

@@ -1,6 +1,11 @@
 //! What is asked of a backend for one frame, and what it answers.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Instant;
+
+use lipcast_wire::client::Picture;
 
 pub use lipcast_plugins_api::author::{Alpha, Code, FrameMask, PixelFormat, Rect};
 
@@ -16,7 +21,64 @@ pub struct Patch {
     /// Where its transparency comes from.
     pub alpha: Alpha,
     /// [`PixelFormat::bytes`] of them, rows and planes packed.
-    pub pixels: Vec<u8>,
+    pub pixels: Pixels,
+}
+
+/// Bytes of a picture: of our own, or where the process of its backend drew them. Clones share them.
+///
+/// Read them once, to make other pixels of them: a backend that breaks the contract can change the latter kind at any
+/// time. Whoever keeps many for long gets copies.
+#[derive(Clone)]
+pub struct Pixels(Store);
+
+#[derive(Clone)]
+enum Store {
+    Own(Arc<Vec<u8>>),
+    Remote(Arc<Picture>),
+}
+
+impl Pixels {
+    /// Whether they lie in memory that they share with the backend's process.
+    pub fn are_lent(&self) -> bool {
+        matches!(&self.0, Store::Remote(picture) if picture.is_lent())
+    }
+}
+
+impl Deref for Pixels {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Store::Own(bytes) => bytes,
+            Store::Remote(picture) => picture,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Pixels {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Store::Own(Arc::new(bytes)))
+    }
+}
+
+impl From<Picture> for Pixels {
+    fn from(picture: Picture) -> Self {
+        Self(Store::Remote(Arc::new(picture)))
+    }
+}
+
+impl PartialEq for Pixels {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Pixels {}
+
+impl fmt::Debug for Pixels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pixels({} bytes{})", self.len(), if self.are_lent() { ", lent" } else { "" })
+    }
 }
 
 /// Asks for one frame.

@@ -100,7 +100,7 @@ mod tests {
     const AREA: usize = 16;
 
     fn patch(format: PixelFormat, alpha: Alpha, byte: u8) -> Patch {
-        Patch { rect: RECT, format, alpha, pixels: vec![byte; format.bytes(&RECT) as usize] }
+        Patch { rect: RECT, format, alpha, pixels: vec![byte; format.bytes(&RECT) as usize].into() }
     }
 
     fn luma_at(picture: &I420, x: usize, y: usize) -> u8 {
@@ -141,7 +141,8 @@ mod tests {
         alpha[0] = 255;
         alpha[1] = 255;
         pixels.extend(alpha);
-        let patch = Patch { rect: RECT, format: PixelFormat::I420A, alpha: Alpha::Inline, pixels };
+        let patch =
+            Patch { rect: RECT, format: PixelFormat::I420A, alpha: Alpha::Inline, pixels: pixels.into() };
         let mut picture = I420::black(16, 16).unwrap();
         Composer::default().lay(&mut picture, &patch, None, 255).unwrap();
         let (y, u, _) = picture.planes_mut();
@@ -167,7 +168,7 @@ mod tests {
         assert!(matches!(composer.lay(&mut picture, &outside, None, 255), Err(ComposeError::Rect { .. })));
         let mut picture16 = I420::black(16, 16).unwrap();
         let mut short = patch(PixelFormat::Rgb24, Alpha::Opaque, 9);
-        short.pixels.pop();
+        short.pixels = short.pixels[1..].to_vec().into();
         assert_eq!(
             composer.lay(&mut picture16, &short, None, 255),
             Err(ComposeError::Length { expected: 48, found: 47 })

@@ -1,7 +1,11 @@
-//! What a backend hands out, looked at before it is used: the same for every door it comes through.
+//! What a backend hands out, and what it is handed of an avatar's source, looked at before it is used: the same for
+//! every door it comes through.
 
+use super::source::Source;
 use crate::abi;
-use crate::types::{Alpha, AvatarInfo, Code, Error, FrameMask, IdleBy, PixelFormat, Rect};
+use crate::types::{
+    Alpha, AvatarInfo, Capabilities, Code, Descriptor, Error, FrameMask, IdleBy, PixelFormat, Rect,
+};
 
 /// The largest canvas side, pixels.
 const CANVAS_LIMIT: u32 = 8192;
@@ -91,6 +95,42 @@ impl RawResult {
         }
         Ok(FrameResult { rect, format, alpha, unchanged: false, at_rest, avatar_frame_used: used })
     }
+}
+
+/// Whether a descriptor can be: a name that files and settings can carry, and limits that can be met.
+///
+/// # Errors
+/// In a sentence what is wrong with it.
+pub fn descriptor(descriptor: &Descriptor) -> Result<(), String> {
+    let Descriptor { id, capabilities, .. } = descriptor;
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if id.is_empty() || id.len() > 64 || id.starts_with('.') || !id.chars().all(plain) {
+        return Err(format!("its id `{id}` is not of the form org.example.name"));
+    }
+    if capabilities.max_batch == 0 || capabilities.chunk_frames == 0 {
+        return Err("max_batch and chunk_frames must be at least 1".to_owned());
+    }
+    let (found, limit) = (capabilities.lookahead_ms, Capabilities::LOOKAHEAD_LIMIT_MS);
+    if found > limit {
+        return Err(format!("a look-ahead of {found} ms: {limit} ms is the limit"));
+    }
+    Ok(())
+}
+
+/// Fills `rgb` with frame `index` of a source, if there is such a frame and the source gives all of it.
+///
+/// # Errors
+/// `NOT_FOUND` beyond the frames, `INTERNAL` for another length than the source's size says, and the source's own.
+pub fn source_frame(source: &mut dyn Source, index: u32, rgb: &mut Vec<u8>) -> Result<(), Error> {
+    if index >= source.frame_count() {
+        return Err(Error::not_found(format!("source frame {index} of {}", source.frame_count())));
+    }
+    source.frame(index, rgb)?;
+    let (width, height) = source.size();
+    if rgb.len() as u64 != u64::from(width) * u64::from(height) * 3 {
+        return Err(Error::internal(format!("source frame {index} has {} bytes", rgb.len())));
+    }
+    Ok(())
 }
 
 /// What a backend says of an avatar, if it can be.

@@ -8,6 +8,7 @@ use abi_stable::library::{LibraryError, lib_header_from_path};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde_json::Value;
 
+use super::checks;
 use super::elf;
 use super::error::{LoadError, Refusal, chain, one_line};
 use super::instance::Instance;
@@ -195,34 +196,21 @@ fn copy_table(raw: &abi::Plugin) -> Result<abi::Backend, Refusal> {
 fn read_descriptor(raw: &abi::Plugin) -> Result<Descriptor, Refusal> {
     // SAFETY: a descriptor of our version; its texts are static.
     let read = |text| one_line(&unsafe { read_str(text) });
-    let id = read(raw.id);
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    if id.is_empty() || id.len() > 64 || id.starts_with('.') || !id.chars().all(plain) {
-        return Err(Refusal::Descriptor(format!("its id `{id}` is not of the form org.example.name")));
-    }
     // SAFETY: as above.
     let capabilities = unsafe { read_str(raw.capabilities_json) };
     let capabilities: Capabilities = serde_json::from_str(&capabilities)
         .map_err(|error| Refusal::Descriptor(format!("its capabilities are not understood: {error}")))?;
-    if capabilities.max_batch == 0 || capabilities.chunk_frames == 0 {
-        return Err(Refusal::Descriptor("max_batch and chunk_frames must be at least 1".into()));
-    }
-    if capabilities.lookahead_ms > Capabilities::LOOKAHEAD_LIMIT_MS {
-        return Err(Refusal::Descriptor(format!(
-            "a look-ahead of {} ms: {} ms is the limit",
-            capabilities.lookahead_ms,
-            Capabilities::LOOKAHEAD_LIMIT_MS
-        )));
-    }
-    Ok(Descriptor {
-        id,
+    let descriptor = Descriptor {
+        id: read(raw.id),
         name: read(raw.name),
         version: read(raw.version),
         vendor: read(raw.vendor),
         license: read(raw.license),
         url: read(raw.url),
         capabilities,
-    })
+    };
+    checks::descriptor(&descriptor).map_err(Refusal::Descriptor)?;
+    Ok(descriptor)
 }
 
 /// Copies the first `min(size, ours)` bytes of a table over a zeroed one.

@@ -54,6 +54,12 @@ impl Slot {
         self.len == 0
     }
 
+    /// Makes every byte `value`, to see afterwards what the backend wrote.
+    pub fn fill(&mut self, value: u8) {
+        let len = self.len;
+        self.all_mut()[..len].fill(value);
+    }
+
     /// What the backend wrote.
     pub fn bytes(&self) -> &[u8] {
         &self.all()[..self.len]
@@ -106,7 +112,8 @@ mod tests {
     fn a_write_behind_the_slot_is_seen_once() {
         let mut slot = Slot::new(70);
         assert_eq!((slot.len(), slot.as_mut_ptr() as usize % 64), (70, 0));
-        assert!(slot.canary_intact());
+        slot.fill(7);
+        assert!(slot.bytes().iter().all(|byte| *byte == 7) && slot.canary_intact());
         slot.all_mut()[70] = 1;
         assert!(!slot.canary_intact());
         assert!(slot.canary_intact());

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::checks;
 use crate::abi;
 use crate::author::{fill_status, read_str, text};
 use crate::types::{Code, Error};
@@ -98,14 +99,8 @@ unsafe extern "C" fn get_frame(
 ) -> i32 {
     answer(status, || {
         let SourceHandle { source, rgb, .. } = handle(ctx);
-        if index >= source.frame_count() {
-            return Err(Error::not_found(format!("source frame {index} of {}", source.frame_count())));
-        }
-        source.frame(index, rgb)?;
+        checks::source_frame(&mut **source, index, rgb)?;
         let (width, height) = source.size();
-        if rgb.len() as u64 != u64::from(width) * u64::from(height) * 3 {
-            return Err(Error::internal(format!("source frame {index} has {} bytes", rgb.len())));
-        }
         let value = abi::RgbFrame {
             struct_size: size_of::<abi::RgbFrame>() as u32,
             width,

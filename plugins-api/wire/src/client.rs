@@ -6,6 +6,9 @@
 mod avatar;
 pub use avatar::{Blob, RemoteAvatar};
 
+mod picture;
+pub use picture::Picture;
+
 mod blocking;
 pub use blocking::Blocking;
 

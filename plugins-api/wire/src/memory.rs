@@ -142,6 +142,35 @@ impl SharedMemory {
         unsafe { self.map.as_ptr().add(at).copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) }
     }
 
+    /// Copies bytes out, into memory that nothing else is written to first.
+    ///
+    /// # Panics
+    /// When they are not all inside; check untrusted places before.
+    pub fn copy(&self, at: usize, len: usize) -> Vec<u8> {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len()), "a copy inside");
+        let mut bytes = Vec::with_capacity(len);
+        // SAFETY: as in `read`, into memory of our own with room for `len` bytes.
+        unsafe { self.map.as_ptr().add(at).copy_to_nonoverlapping(bytes.as_mut_ptr(), len) };
+        // SAFETY: as many bytes have just been written, and any value of them is one.
+        unsafe { bytes.set_len(len) };
+        bytes
+    }
+
+    /// The bytes themselves, without a copy.
+    ///
+    /// # Safety
+    /// Another process may write to them at any time. Whoever reads them must be content with any mixture of values,
+    /// and decide nothing by them: no length, no index, no branch that has to come out the same twice.
+    ///
+    /// # Panics
+    /// When they are not all inside; check untrusted places before.
+    pub unsafe fn shared_bytes(&self, at: usize, len: usize) -> &[u8] {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len()), "bytes inside");
+        // SAFETY: inside the mapping, which lives as long as `self` and can be neither cut nor grown; what they may be
+        // used for is the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(at), len) }
+    }
+
     /// Copies bytes in.
     ///
     /// # Panics
@@ -278,6 +307,17 @@ mod tests {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let line = maps.lines().find(|line| line.contains("memfd:private-masks")).unwrap();
         assert!(line.contains(" r--p "), "{line}");
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_copied() {
+        let memory = SharedMemory::create("test", 300).unwrap();
+        memory.write(290, b"picture");
+        let mut read = [0; 7];
+        memory.read(290, &mut read);
+        assert_eq!((&read, memory.copy(290, 7), memory.copy(300, 0)), (b"picture", read.to_vec(), vec![]));
+        assert!(std::panic::catch_unwind(|| memory.copy(294, 7)).is_err(), "beyond the end");
+        assert!(std::panic::catch_unwind(|| memory.copy(usize::MAX, 7)).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The child speaks first ([`FromChild::Hello`] or [`FromChild::Refused`]). The parent calls, the child answers by
 //! number, and asks in between for what it needs. Everything else are notices, which nobody answers.
 
+use lipcast_plugins_api::loader::checks;
 use lipcast_plugins_api::types::{
     AvatarInfo, Capabilities, Code, Descriptor, Error, Health, HealthState, IdleBy, LogLevel, MetricKind,
     Rect, RestPolicy,
@@ -62,24 +63,14 @@ impl Hello {
     /// # Errors
     /// In a sentence what is wrong with it.
     pub fn descriptor(&self) -> Result<Descriptor, String> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
         if self.protocol != crate::layout::VERSION {
             let (found, own) = (self.protocol, crate::layout::VERSION);
             return Err(format!("it speaks version {found} of the protocol, this server version {own}"));
         }
-        if self.id.is_empty() || self.id.len() > 64 || self.id.starts_with('.') || !self.id.chars().all(plain)
-        {
-            return Err(format!("its id `{}` is not of the form org.example.name", self.id));
-        }
-        if self.capabilities.max_batch == 0 || self.capabilities.chunk_frames == 0 {
-            return Err("max_batch and chunk_frames must be at least 1".to_owned());
-        }
-        if self.capabilities.lookahead_ms > Capabilities::LOOKAHEAD_LIMIT_MS {
-            let (found, limit) = (self.capabilities.lookahead_ms, Capabilities::LOOKAHEAD_LIMIT_MS);
-            return Err(format!("a look-ahead of {found} ms: {limit} ms is the limit"));
-        }
         let Self { id, name, version, vendor, license, url, capabilities, .. } = self.clone();
-        Ok(Descriptor { id, name, version, vendor, license, url, capabilities })
+        let descriptor = Descriptor { id, name, version, vendor, license, url, capabilities };
+        checks::descriptor(&descriptor)?;
+        Ok(descriptor)
     }
 }
 

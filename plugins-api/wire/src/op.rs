@@ -93,6 +93,26 @@ pub struct Drawn {
     pub avatar_frame_used: u32,
 }
 
+/// Bytes at the start of a cell that tell how long its operation is.
+pub const HEAD_LEN: usize = 40;
+
+/// How many bytes the operation has that begins with `head`; within a cell, whatever stands there.
+///
+/// # Errors
+/// When it is none.
+pub fn len_of(head: &[u8; HEAD_LEN]) -> Result<usize, Malformed> {
+    let read = Reader(head);
+    let len = match read.u32(cell::OP)? {
+        OPEN => read.u32(36)? as usize + HEAD_LEN,
+        PUSH => read.u32(24)? as usize * 4 + 32,
+        RESET | CLOSE => HEAD_LEN,
+        INFER => read.u32(16)? as usize * request::LEN + request::REQUESTS,
+        other => return Err(Malformed(format!("there is no operation {other}"))),
+    };
+    // One that says it is longer is refused when it is read.
+    Ok(len.clamp(HEAD_LEN, cell::STATUS))
+}
+
 const OPEN: u32 = 1;
 const PUSH: u32 = 2;
 const RESET: u32 = 3;

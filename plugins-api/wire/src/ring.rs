@@ -161,10 +161,13 @@ impl Submissions {
         self.memory.word(header::COMPLETED).load(Ordering::Relaxed) == self.completed
     }
 
-    /// Says that the parent is awake.
-    pub fn wake(&self) {
+    /// Says that the parent is awake; `rung` tells whether the poll found the bell ringing. One that begins to ring after
+    /// that wakes it once too often.
+    pub fn wake(&self, rung: bool) {
         self.memory.word(header::PARENT_WAITS).store(0, Ordering::Relaxed);
-        self.done.clear();
+        if rung {
+            self.done.clear();
+        }
     }
 
     fn word_of(&self, start: usize) -> u32 {
@@ -250,14 +253,17 @@ impl Work {
             if submitted.load(Ordering::Relaxed) == self.completed {
                 let mut bell = [rustix::event::PollFd::new(&self.work, rustix::event::PollFlags::IN)];
                 // A signal wakes it too: it looks again.
-                let _ = rustix::event::poll(&mut bell, None);
+                if matches!(rustix::event::poll(&mut bell, None), Ok(1)) {
+                    self.work.clear();
+                }
             }
             self.memory.word(header::CHILD_WAITS).store(0, Ordering::Relaxed);
-            self.work.clear();
         }
         let start = cell_start(self.completed);
-        let mut bytes = vec![0; cell::STATUS];
-        self.memory.read(start, &mut bytes);
+        // A cell is large and its operation most often small: no more is read than it says it has.
+        let mut head = [0; op::HEAD_LEN];
+        self.memory.read(start, &mut head);
+        let bytes = self.memory.copy(start, op::len_of(&head)?);
         Ok(Some(Task { op: Op::decode(&bytes)?, start }))
     }
 
@@ -351,6 +357,44 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_operations_arrive_whole() {
+        let (mut parent, mut child) = pair();
+        let largest = [
+            Op::Push {
+                session: 1,
+                first_sample: 2,
+                pcm: (0..crate::layout::PUSH_SAMPLES).map(|sample| sample as f32).collect(),
+                end: false,
+            },
+            Op::Infer { requests: (0..request::MOST as u64).map(request).collect() },
+            Op::Open { session: 1, avatar: 2, whole: true, fps: (25, 1), params: "x".repeat(60_000) },
+            Op::Push { session: 1, first_sample: 2, pcm: Vec::new(), end: true },
+            Op::Reset { session: 1, epoch: 7 },
+            Op::Close { session: 1 },
+        ];
+        for op in &largest {
+            parent.submit(op);
+            let task = child.take().unwrap().unwrap();
+            assert_eq!(task.op, *op);
+            child.finish(&task, Ok(()), &[]);
+            parent.complete().unwrap().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_cell_that_lies_about_its_length_is_refused() {
+        let push = Op::Push { session: 1, first_sample: 0, pcm: vec![0.0; 3], end: true };
+        let batch = Op::Infer { requests: vec![request(1)] };
+        let open = Op::Open { session: 1, avatar: 2, whole: true, fps: (25, 1), params: "{}".to_owned() };
+        for (op, length) in [(push, 24), (batch, 16), (open, 36)] {
+            let (mut parent, mut child) = pair();
+            parent.submit(&op);
+            parent.memory.write(cell_start(0) + length, &u32::MAX.to_le_bytes());
+            assert!(child.take().is_err(), "{op:?}");
+        }
+    }
+
+    #[test]
     fn a_sleeper_is_rung_and_nobody_else() {
         let (mut parent, mut child) = pair();
         let rung = |bell: &Doorbell| {
@@ -369,7 +413,7 @@ mod tests {
         let task = child.take().unwrap().unwrap();
         child.finish(&task, Ok(()), &[]);
         assert!(rung(parent.bell()));
-        parent.wake();
+        parent.wake(true);
         assert!(!rung(parent.bell()));
     }
 

@@ -122,6 +122,46 @@ fn a_plugin_in_a_process_of_its_own_draws_as_asked() {
     assert_eq!(host.child().wait(), "exited with 0");
 }
 
+/// A picture that is shown late must not be the one that was drawn after it.
+#[test]
+fn a_picture_stays_as_it_was_drawn_until_it_is_dropped() {
+    let mut host = start(&release().join("liblipcast_probe.so")).unwrap().into_blocking();
+    let calls = host.calls().clone();
+    calls.create(&json!({"mode": "canvas"}), &NoProgress, Some(PATIENCE)).unwrap();
+    let mut blob = Vec::new();
+    calls.prepare_avatar(&mut Grey, &Value::Null, &mut blob, &NoProgress).unwrap();
+    let avatar = Arc::new(calls.load_avatar(&Blob::Bytes(&blob), 2, Some(PATIENCE)).unwrap());
+    let params = "null".to_owned();
+    let open = Op::Open { session: 1, avatar: avatar.id(), whole: false, fps: (25, 1), params };
+    host.run(&open, PATIENCE).unwrap();
+    let mut draw = |frame| {
+        let slot = avatar.take_slot().expect("a place for each request of a batch");
+        let request = request(1, frame, slot);
+        let drawn = host.infer(&[request], PATIENCE).unwrap().remove(0).unwrap();
+        let (checked, intact) = avatar.check(&request, &drawn);
+        assert!(intact);
+        avatar.take_picture(slot, &checked.unwrap())
+    };
+    let pictures: Vec<_> = (0..80)
+        .map(|frame| {
+            let picture = draw(frame);
+            let seen = picture.to_vec();
+            assert_eq!((seen.len(), u64::from(seen[0])), (256 * 192 * 3, frame));
+            (picture, seen)
+        })
+        .collect();
+    assert!(pictures.iter().all(|(picture, seen)| **picture == **seen));
+    let lent = |pictures: &[(lipcast_wire::client::Picture, Vec<u8>)]| {
+        pictures.iter().filter(|(picture, _)| picture.is_lent()).count()
+    };
+    // The first ones are lent; when there are as many as may be, the next ones are copied.
+    let count = lent(&pictures);
+    assert!(count >= 2 && lent(&pictures[..count]) == count, "{count}");
+    assert_eq!(count + 2, avatar.slot_count() as usize);
+    drop(pictures);
+    assert!(draw(80).is_lent(), "all places have come back");
+}
+
 #[test]
 fn what_cannot_be_opened_is_refused_with_the_reason() {
     let folder = std::env::temp_dir();

@@ -32,8 +32,8 @@ pub fn per_frame_ms(
     let rect = Rect::new((width as u32 - side) / 4 * 2, (height as u32 - side) / 4 * 2, side, side);
     // A frame of a clip is not in the processor's caches: eight of them take turns.
     let canvas = (0..8).map(|_| I420::black(width, height)).collect::<Result<Vec<_>, _>>()?;
-    let pixels = (0..format.bytes(&rect)).map(|at| at as u8).collect();
-    let patch = Patch { rect, format, alpha: Alpha::Static, pixels };
+    let pixels: Vec<u8> = (0..format.bytes(&rect)).map(|at| at as u8).collect();
+    let patch = Patch { rect, format, alpha: Alpha::Static, pixels: pixels.into() };
     let alpha: Vec<u8> = (0..rect.area()).map(|at| (at % 256) as u8).collect();
     let mask = FrameMask { rect, alpha: Some(&alpha) };
     let mut pool = PicturePool::new(width, height)?;

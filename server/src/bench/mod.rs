@@ -2,13 +2,19 @@
 
 pub mod compose;
 
+pub mod crash;
+
 pub mod cpu;
+
+pub mod isolation;
 
 pub mod lipsync;
 
 pub mod rig;
 
 pub mod sessions;
+
+pub mod stand;
 
 pub mod start;
 

@@ -10,6 +10,8 @@ use lipcast_engine::backend::PixelFormat;
 
 use super::opening::Opening;
 use super::{CliError, failed, load, progress};
+use crate::bench::crash::{self, Death};
+use crate::bench::isolation::{self, Comparison, percentile};
 use crate::bench::lipsync::{LipSync, Phone, Recording, phones, record};
 use crate::bench::rig::{Client, Rig};
 use crate::bench::{compose, sessions, start, sync};
@@ -28,6 +30,10 @@ pub(super) enum Command {
     Compose,
     /// Sessions a core, beside a Python server that does the same work.
     Sessions(SessionsArguments),
+    /// What a process of its own costs a frame, beside the same backend inside this one.
+    Isolation(IsolationArguments),
+    /// How soon a session hears of its backend's death, and how soon there is another.
+    Crash(CrashArguments),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +72,23 @@ pub(super) struct SessionsArguments {
     checkout: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct IsolationArguments {
+    /// How often the two take turns. A round of those at 25 frames a second takes two seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Only the n-th case.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=7))]
+    only: Option<u8>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CrashArguments {
+    /// How often it dies in each way.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    times: u32,
+}
+
 pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliError> {
     let config = load(settings)?;
     match command {
@@ -74,6 +97,8 @@ pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliEr
         Command::Start => measure_start(&config),
         Command::Compose => measure_compose(),
         Command::Sessions(arguments) => measure_sessions(&arguments),
+        Command::Isolation(arguments) => measure_isolation(&config, &arguments),
+        Command::Crash(arguments) => measure_crash(&config, &arguments),
     }
 }
 
@@ -249,6 +274,59 @@ fn measure_sessions(arguments: &SessionsArguments) -> Result<(), CliError> {
             other.server,
             other.all / ours.all,
             other.around / ours.around
+        );
+    }
+    Ok(())
+}
+
+fn measure_isolation(config: &Config, arguments: &IsolationArguments) -> Result<(), CliError> {
+    let (small, large) = ((256, 256), (1920, 1080));
+    let cases = [
+        (small, "rgb", false, 1, 1_000),
+        (small, "rgb", true, 1, 25),
+        (small, "rgb", true, 25, 25),
+        (large, "rgb", false, 1, 100),
+        (large, "rgb", true, 1, 25),
+        (large, "i420", false, 1, 100),
+        (large, "i420", true, 1, 25),
+    ];
+    println!("a frame of a backend in a process of its own, and of the same inside this one");
+    for (number, (size, format, paced, pushed, frames)) in (1..).zip(cases) {
+        if arguments.only.is_some_and(|only| only != number) {
+            continue;
+        }
+        let case = isolation::Case { size, format, paced, pushed, frames };
+        let Comparison { inside, outside } =
+            isolation::measure(&config.engine, &case, arguments.rounds).map_err(failed)?;
+        let aim = if size == small { "100 us" } else { "10 %" };
+        println!("{case} (aim: less than {aim} more)\n  inside   {inside}\n  outside  {outside}");
+        let compare = |outside: f64, inside: f64| {
+            format!("{:+.1} us, {:+.1} %", outside - inside, (outside / inside - 1.0) * 100.0)
+        };
+        println!(
+            "  more     {}; of processor time {}",
+            compare(outside.wall, inside.wall),
+            compare(outside.cpu, inside.cpu)
+        );
+    }
+    Ok(())
+}
+
+fn measure_crash(config: &Config, arguments: &CrashArguments) -> Result<(), CliError> {
+    let times = arguments.times;
+    println!("a backend that dies inside a call, {times} times each way: median / p99 / worst");
+    for death in Death::ALL {
+        let mut found = crash::measure(&config.engine, death, times).map_err(failed)?;
+        let spread = |values: &mut [f64]| {
+            let [median, p99, worst] = [50, 99, 100].map(|percent| percentile(values, percent));
+            format!("{median:.2} / {p99:.2} / {worst:.2} ms")
+        };
+        println!(
+            "  {:9} heard after {} (aim 5 ms); the next one is ready {} later, not counting {} ms of back-off",
+            death.name(),
+            spread(&mut found.heard),
+            spread(&mut found.ready),
+            crash::BACKOFF.as_millis()
         );
     }
     Ok(())

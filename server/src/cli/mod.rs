@@ -43,7 +43,7 @@ enum Command {
     /// Plugins: begin one, check it, see what the plugin folders hold.
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// Measure: lip-sync, A/V sync, and how fast things begin.
+    /// Measure: lip-sync, A/V sync, how fast things begin, what a process costs.
     #[command(subcommand)]
     Bench(bench::Command),
     /// Look at the settings.

@@ -14,7 +14,7 @@ use crate::plugins;
 const DEMO_ID: &str = "lipcast.demo";
 
 /// What the engine starts for `backend`.
-pub(super) fn spec(engine: &EngineConfig, backend: &BackendConfig) -> BackendSpec {
+pub(crate) fn spec(engine: &EngineConfig, backend: &BackendConfig) -> BackendSpec {
     let (engine, settings) = (engine.clone(), backend.clone());
     let policy = Policy {
         init_timeout: backend.init_timeout,

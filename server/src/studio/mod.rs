@@ -32,7 +32,9 @@ use crate::config::{BackendConfig, CodecName, Config, EngineConfig};
 use crate::files::OpenedMedia;
 use crate::webrtc::WebrtcSettings;
 
+pub(crate) use self::backends::spec;
 pub use self::gallery::Gallery;
+pub(crate) use self::stages::last_resort;
 pub use self::stages::{LAST_RESORT, Refusal, Stages, StudioOpenError};
 
 /// Reads the settings again; the error is for whoever asked.

@@ -48,6 +48,17 @@ pub enum StudioOpenError {
     LastResort(String),
 }
 
+/// The copy of demo that is linked into the program, and serves when nothing else is ready.
+///
+/// # Errors
+/// When not even that one works.
+pub(crate) fn last_resort() -> Result<Arc<LocalInstance>, StudioOpenError> {
+    let linked = Plugin::linked(lipcast_plugins_api::author::plugin_table::<DemoBackend>())
+        .map_err(|error| StudioOpenError::LastResort(error.to_string()))?;
+    LocalInstance::create(LAST_RESORT, &linked, &Value::Object(Default::default()))
+        .map_err(|error| StudioOpenError::LastResort(error.to_string()))
+}
+
 impl Stages {
     /// Opens the gallery and begins to open the backends; returns at once.
     ///
@@ -55,12 +66,8 @@ impl Stages {
     /// When the avatar folder cannot be used, or not even the built-in backend works.
     pub fn open(config: &Config) -> Result<Self, StudioOpenError> {
         let gallery = Gallery::open(&config.media)?;
-        let linked = Plugin::linked(lipcast_plugins_api::author::plugin_table::<DemoBackend>())
-            .map_err(|error| StudioOpenError::LastResort(error.to_string()))?;
-        let last_resort = LocalInstance::create(LAST_RESORT, &linked, &Value::Object(Default::default()))
-            .map_err(|error| StudioOpenError::LastResort(error.to_string()))?;
         let specs = config.engine.backends.iter().map(|backend| spec(&config.engine, backend)).collect();
-        Ok(Self::of(gallery, Backends::open(specs, last_resort)))
+        Ok(Self::of(gallery, Backends::open(specs, last_resort()?)))
     }
 
     pub(super) fn of(gallery: Gallery, backends: Arc<Backends>) -> Self {

@@ -328,13 +328,9 @@ fn reload(bench: &Bench) -> Outcome {
         round()?;
     }
     let after = host.footprint_since(&before)?;
-    if after.threads > before.threads || after.files > before.files {
+    if !after.is_within(&before) {
         return Err(fails(
-            format!(
-                "{ROUNDS} rounds of load and unload left {} more threads and {} more files",
-                after.threads.saturating_sub(before.threads),
-                after.files.saturating_sub(before.files)
-            ),
+            format!("{ROUNDS} rounds of load and unload left {}", after.more_than(&before)),
             "unload_avatar gives back all that load_avatar took",
         ));
     }

@@ -100,16 +100,12 @@ fn random(bench: &Bench) -> Outcome {
     if let Some(before) = before {
         let after = host.footprint_since(&before)?;
         let grown = after.memory.saturating_sub(before.memory);
-        if after.threads > before.threads
-            || after.files > before.files
-            || grown > (8 << 20).max(before.memory / 20)
-        {
+        if !after.is_within(&before) || grown > (8 << 20).max(before.memory / 20) {
             return Err(fails(
                 format!(
-                    "since a quarter of the time it grew by {}, {} threads and {} files (seed {seed})",
+                    "since a quarter of the time it grew by {}: {} (seed {seed})",
                     mib(grown),
-                    after.threads.saturating_sub(before.threads),
-                    after.files.saturating_sub(before.files)
+                    after.more_than(&before)
                 ),
                 "what is opened must be closed, also on the way of an error",
             ));

@@ -29,7 +29,7 @@ pub enum Linked {
 pub struct LocalLauncher(pub Linked);
 
 impl Launcher for LocalLauncher {
-    fn launch(&self) -> Result<Box<dyn Subject>, Refused> {
+    fn launch(&self, _patience: std::time::Duration) -> Result<Box<dyn Subject>, Refused> {
         let plugin = match &self.0 {
             Linked::Library(path) => Plugin::open(path),
             Linked::Table(table) => Plugin::linked(*table),
@@ -219,6 +219,10 @@ impl Subject for Local {
     fn lines(&self) -> Vec<String> {
         lock(&self.log.0).clone()
     }
+
+    fn said(&self) -> usize {
+        lock(&self.log.0).len()
+    }
 }
 
 impl Worker {
@@ -229,7 +233,11 @@ impl Worker {
     fn infer(&mut self, asks: &[Ask]) -> Result<Vec<Result<Drawn, Error>>, Error> {
         let mut slots = Vec::with_capacity(asks.len());
         for ask in asks {
-            slots.push(Slot::new(self.session(ask.session)?.slot_len));
+            let mut slot = Slot::new(self.session(ask.session)?.slot_len);
+            if let Some(value) = ask.blank {
+                slot.fill(value);
+            }
+            slots.push(slot);
         }
         let mut requests: Vec<_> = asks
             .iter()

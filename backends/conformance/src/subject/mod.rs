@@ -21,11 +21,11 @@ use serde_json::Value;
 
 /// Starts subjects, each fresh.
 pub trait Launcher: Send + Sync {
-    /// Starts one and waits until it has said who it is.
+    /// Starts one and waits until it has said who it is. Its session calls and batches may each take `patience`.
     ///
     /// # Errors
     /// Why there is none, with what it said before it went.
-    fn launch(&self) -> Result<Box<dyn Subject>, Refused>;
+    fn launch(&self, patience: Duration) -> Result<Box<dyn Subject>, Refused>;
 
     /// What is checked, for the head of the report: a path or a command.
     fn origin(&self) -> String;
@@ -132,6 +132,9 @@ pub trait Subject: Send + Sync {
 
     /// The last lines of its log and of stderr, oldest first.
     fn lines(&self) -> Vec<String>;
+
+    /// How many lines it has said so far, as far as they were heard: a host hears a hundred a second.
+    fn said(&self) -> usize;
 }
 
 /// What comes back of a call.
@@ -185,6 +188,8 @@ pub struct Ask {
     pub last: bool,
     /// Late: the picture may be left out.
     pub discard_ok: bool,
+    /// What every byte of its slot is before; none: whatever was there last.
+    pub blank: Option<u8>,
 }
 
 /// A drawn frame.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl ProcessLauncher {
 }
 
 impl Launcher for ProcessLauncher {
-    fn launch(&self) -> Result<Box<dyn Subject>, Refused> {
+    fn launch(&self, patience: Duration) -> Result<Box<dyn Subject>, Refused> {
         let log = Arc::new(Log::default());
         let host = Host::start(&self.command, log.clone(), HELLO_LIMIT).map_err(|error| {
             // What it printed comes through a pipe that may still be read.
@@ -69,6 +69,7 @@ impl Launcher for ProcessLauncher {
             ring: Mutex::new(ring),
             process,
             pidfd,
+            patience,
             log,
             avatars: Mutex::default(),
             sessions: Mutex::default(),
@@ -90,9 +91,6 @@ impl Launcher for ProcessLauncher {
     }
 }
 
-/// How long a session call or a batch may take. The limits of the checks are shorter or longer as they need it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Lines kept of a log.
 const LINES: usize = 200;
 
@@ -102,6 +100,7 @@ struct Remote {
     ring: Mutex<Blocking>,
     process: u32,
     pidfd: OwnedFd,
+    patience: Duration,
     log: Arc<Log>,
     avatars: Mutex<HashMap<u64, Arc<RemoteAvatar>>>,
     sessions: Mutex<HashMap<u64, Arc<RemoteAvatar>>>,
@@ -109,11 +108,15 @@ struct Remote {
 }
 
 #[derive(Default)]
-struct Log(Mutex<VecDeque<String>>);
+struct Log {
+    lines: Mutex<VecDeque<String>>,
+    said: AtomicUsize,
+}
 
 impl Log {
     fn keep(&self, line: String) {
-        let mut lines = lock(&self.0);
+        self.said.fetch_add(1, Ordering::Relaxed);
+        let mut lines = lock(&self.lines);
         if lines.len() == LINES {
             lines.pop_front();
         }
@@ -121,7 +124,7 @@ impl Log {
     }
 
     fn lines(&self) -> Vec<String> {
-        lock(&self.0).iter().cloned().collect()
+        lock(&self.lines).iter().cloned().collect()
     }
 }
 
@@ -149,9 +152,18 @@ impl Remote {
             CallError::Failed(error) => Fault::Said(error),
             CallError::Gone(reason) => Fault::Lost(self.obituary(&reason)),
             CallError::TimedOut { call, after } => {
-                Fault::Lost(format!("no answer to {call} within {} s", after.as_secs()))
+                let seconds = after.as_secs_f64();
+                Fault::Lost(format!("no answer to {call} within {seconds:.0} s{}", self.standing()))
             }
         }
+    }
+
+    /// Whether somebody has stopped the process: for the end of a sentence.
+    fn standing(&self) -> &'static str {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process)).unwrap_or_default();
+        // The state stands behind the name, which may hold anything.
+        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+        if state == Some('T') { ": its process was stopped by a signal" } else { "" }
     }
 
     /// How the process ended, if it does so soon; `reason` if not.
@@ -169,7 +181,7 @@ impl Remote {
     }
 
     fn run(&self, op: &Op) -> Reply<()> {
-        let result = lock(&self.ring).run(op, PATIENCE);
+        let result = lock(&self.ring).run(op, self.patience);
         result.map_err(|error| self.fault(error))
     }
 
@@ -193,15 +205,15 @@ impl Subject for Remote {
     }
 
     fn describe(&self) -> Reply<Value> {
-        self.calls.describe(PATIENCE).map_err(|error| self.fault(error))
+        self.calls.describe(self.patience).map_err(|error| self.fault(error))
     }
 
     fn health(&self) -> Reply<Health> {
-        self.calls.health(PATIENCE).map_err(|error| self.fault(error))
+        self.calls.health(self.patience).map_err(|error| self.fault(error))
     }
 
     fn stats(&self) -> Reply<Option<Value>> {
-        let stats = self.calls.stats(PATIENCE).map_err(|error| self.fault(error))?;
+        let stats = self.calls.stats(self.patience).map_err(|error| self.fault(error))?;
         Ok(Some(stats).filter(|stats| !stats.is_null()))
     }
 
@@ -272,11 +284,14 @@ impl Subject for Remote {
         for ask in asks {
             let avatar = self.avatar_of(ask.session)?;
             let slot = used.entry(avatar.id()).or_default();
+            if let Some(value) = ask.blank {
+                avatar.fill(*slot, value);
+            }
             wanted.push((request_of(ask, *slot), avatar));
             *slot += 1;
         }
         let requests: Vec<Request> = wanted.iter().map(|(request, _)| *request).collect();
-        let answers = lock(&self.ring).infer(&requests, PATIENCE);
+        let answers = lock(&self.ring).infer(&requests, self.patience);
         let answers = answers.map_err(|error| self.fault(error))?;
         let checked = |(answer, (request, avatar)): (Result<_, Error>, &(Request, Arc<RemoteAvatar>))| {
             let drawn = match answer {
@@ -325,6 +340,10 @@ impl Subject for Remote {
 
     fn lines(&self) -> Vec<String> {
         self.log.lines()
+    }
+
+    fn said(&self) -> usize {
+        self.log.said.load(Ordering::Relaxed)
     }
 }
 

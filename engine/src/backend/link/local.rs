@@ -225,7 +225,7 @@ impl Stage {
             .into_iter()
             .map(|request| {
                 let result = request.result?;
-                Ok(answer(&result, || result.picture(request.slot).to_vec()))
+                Ok(answer(&result, || result.picture(request.slot).to_vec().into()))
             })
             .collect();
         for (ticket, slot) in batch.iter().zip(slots) {

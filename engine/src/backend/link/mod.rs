@@ -21,7 +21,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::time::ClockId;
 
 use super::supervisor::{Abilities, Cargo, LinkEvent, Op, Ticket};
-use super::{Alpha, FrameMask, Patch, PixelFormat, Rect, SessionParams};
+use super::{Alpha, FrameMask, Patch, PixelFormat, Pixels, Rect, SessionParams};
 
 /// What passes through the supervisor.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) enum Drawing {
 /// An avatar as one incarnation loaded it.
 pub(super) enum Person {
     Local(loader::Avatar),
-    Remote(RemoteAvatar),
+    Remote(Arc<RemoteAvatar>),
 }
 
 impl std::fmt::Debug for Person {
@@ -188,7 +188,7 @@ impl Origin {
 }
 
 /// What a checked result means; `pixels` are asked for only where there are some.
-fn answer(result: &loader::FrameResult, pixels: impl FnOnce() -> Vec<u8>) -> Answer {
+fn answer(result: &loader::FrameResult, pixels: impl FnOnce() -> Pixels) -> Answer {
     let drawing = if result.unchanged {
         Drawing::SamePatch
     } else if result.rect.is_empty() {

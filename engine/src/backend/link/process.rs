@@ -9,8 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use lipcast_plugins_api::abi;
 use lipcast_plugins_api::author::{Error, HealthState};
-use lipcast_wire::client::{CallError, Calls, Greeting, HUNG_UP};
+use lipcast_wire::client::{CallError, Calls, Greeting, HUNG_UP, RemoteAvatar};
 use lipcast_wire::lines::Limiter;
 use lipcast_wire::message::Hello;
 use lipcast_wire::op;
@@ -45,30 +46,39 @@ pub(in crate::backend) struct ProcessLink {
     child: Child,
     ring: Submissions,
     news: Arc<Mailbox<News>>,
+    /// What it hands out, once it has started.
     opened: Option<Opened>,
-    calls: Option<Arc<Calls>>,
+    calls: Arc<Calls>,
     /// What is in the ring, oldest first.
     under_way: VecDeque<UnderWay>,
     /// The avatar of each open session.
     seats: HashMap<u64, Arc<Person>>,
     told: VecDeque<LinkEvent<Load>>,
+    /// It wrote something into the ring that cannot be: nothing is read from there any more.
+    ring_broken: bool,
+    /// Its pidfd was seen to be readable: how the process ended can be asked.
+    ended: bool,
     /// Its end was told: nothing else is.
     over: bool,
-    started: bool,
     /// It is known how the opening came out; an end before that says less than what is still on its way.
     settled: bool,
     /// The process opens a library, and is not a program of its own.
     has_library: bool,
     killed: bool,
-    /// It wrote something into the ring that cannot be: nothing is read from there any more.
-    ring_broken: bool,
     /// Ends the thread that asks for its health.
     leaving: Arc<AtomicBool>,
 }
 
 enum UnderWay {
     Call { op: u64, session: u64, opening: Option<Arc<Person>> },
-    Batch { op: u64, requests: Vec<(Ticket, op::Request)> },
+    Batch { op: u64, requests: Vec<Asked> },
+}
+
+/// A request of a batch, and the place of its picture.
+struct Asked {
+    request: op::Request,
+    /// None: a session that is not open, which the child refuses.
+    avatar: Option<Arc<RemoteAvatar>>,
 }
 
 /// What threads beside the keeper's have to tell.
@@ -140,16 +150,16 @@ impl ProcessLink {
             ring,
             news,
             opened: None,
-            calls: Some(calls),
+            calls,
             under_way: VecDeque::new(),
             seats: HashMap::new(),
             told: VecDeque::new(),
+            ring_broken: false,
+            ended: false,
             over: false,
-            started: false,
             settled: false,
             has_library: program.library.is_some(),
             killed: false,
-            ring_broken: false,
             leaving,
         })
     }
@@ -178,22 +188,16 @@ impl ProcessLink {
             }
             Some(UnderWay::Batch { op, requests }) => {
                 let mut overrun = false;
-                let results = match completion.status {
-                    Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
-                    Ok(()) => {
-                        let drawn = completion.results.into_iter();
-                        let pairs = requests.iter().zip(drawn);
-                        let results = pairs.map(|((ticket, request), drawn)| {
-                            self.read(ticket, request, drawn, &mut overrun)
-                        });
-                        let mut results: Vec<_> = results.collect();
-                        // A child that changed its own cell may have given fewer.
-                        results.resize_with(requests.len(), || {
-                            Err(Error::internal("the backend's process gave no result"))
-                        });
-                        results
-                    }
+                let mut drawn = match completion.status {
+                    Err(error) => vec![Err(error); requests.len()],
+                    Ok(()) => completion.results,
                 };
+                // A child that changed its own cell may have given fewer.
+                drawn.resize_with(requests.len(), || {
+                    Err(Error::internal("the backend's process gave no result"))
+                });
+                let read = |(asked, drawn): (&Asked, _)| asked.read(drawn, &mut overrun);
+                let results = requests.iter().zip(drawn).map(read).collect();
                 self.told.push_back(LinkEvent::BatchDone { op, results });
                 if overrun {
                     let reason = "it wrote behind the end of an output slot: its memory cannot be trusted";
@@ -205,36 +209,61 @@ impl ProcessLink {
         }
     }
 
-    fn read(
-        &self,
-        ticket: &Ticket,
-        request: &op::Request,
-        drawn: Result<op::Drawn, Error>,
-        overrun: &mut bool,
-    ) -> Result<Answer, Error> {
-        let Some(Person::Remote(avatar)) = self.seats.get(&ticket.session).map(|person| &**person) else {
-            return Err(Error::internal("no such session"));
+    fn asked(&self, ticket: &Ticket) -> Asked {
+        let avatar = self.seats.get(&ticket.session).and_then(|person| match &**person {
+            Person::Remote(avatar) => Some(avatar.clone()),
+            Person::Local(_) => None,
+        });
+        // There is one batch at a time, and as many places as it has requests are never lent out.
+        let slot = avatar.as_ref().map_or(0, |avatar| avatar.take_slot().expect("a place for every request"));
+        let flag = |set, bit| if set { bit } else { 0 };
+        let wanted = &ticket.request;
+        let request = op::Request {
+            session: ticket.session,
+            seq: wanted.seq,
+            frame: wanted.frame,
+            deadline_ns: self.origin.shared(wanted.deadline),
+            epoch: wanted.epoch,
+            avatar_frame: wanted.avatar_frame,
+            flags: flag(wanted.flags.first, abi::REQUEST_FIRST)
+                | flag(wanted.flags.last, abi::REQUEST_LAST)
+                | flag(wanted.flags.discard_ok, abi::REQUEST_DISCARD_OK),
+            slot,
         };
-        match drawn {
-            Ok(drawn) => {
-                let (checked, intact) = avatar.check(request, &drawn);
-                *overrun |= !intact;
-                let result = checked?;
-                Ok(answer(&result, || avatar.picture(request.slot, &result)))
-            }
-            Err(error) => {
-                *overrun |= !avatar.is_intact(request.slot);
-                Err(error)
-            }
-        }
+        Asked { request, avatar }
     }
 
     fn leave(&mut self, reason: String) {
         self.leaving.store(true, Ordering::Relaxed);
         self.over = true;
         // A library that crashes while it is opened will crash again.
-        let barred = self.has_library && !self.started && !self.killed && self.child.signal().is_some();
+        let barred =
+            self.has_library && self.opened.is_none() && !self.killed && self.child.signal().is_some();
         self.told.push_back(LinkEvent::Died { reason, barred });
+    }
+}
+
+impl Asked {
+    /// What came of it, checked; its place goes with the picture, or back.
+    fn read(&self, drawn: Result<op::Drawn, Error>, overrun: &mut bool) -> Result<Answer, Error> {
+        let Some(avatar) = &self.avatar else {
+            return Err(Error::internal("no such session"));
+        };
+        let slot = self.request.slot;
+        let (checked, intact) = match drawn {
+            Ok(drawn) => avatar.check(&self.request, &drawn),
+            Err(error) => (Err(error), avatar.is_intact(slot)),
+        };
+        *overrun |= !intact;
+        match checked {
+            Ok(result) if !result.unchanged && !result.rect.is_empty() => {
+                Ok(answer(&result, || avatar.take_picture(slot, &result).into()))
+            }
+            other => {
+                avatar.give_back(slot);
+                other.map(|result| answer(&result, || Vec::new().into()))
+            }
+        }
     }
 }
 
@@ -279,33 +308,9 @@ impl Link for ProcessLink {
     }
 
     fn infer(&mut self, op: u64, batch: &[Ticket]) {
-        let mut taken: HashMap<u64, u32> = HashMap::new();
-        let flag = |set, bit| if set { bit } else { 0 };
-        let requests = batch.iter().map(|ticket| {
-            let asked = &ticket.request;
-            let avatar = self.seats.get(&ticket.session).map_or(0, |person| match &**person {
-                Person::Remote(avatar) => avatar.id(),
-                Person::Local(_) => 0,
-            });
-            let slot = taken.entry(avatar).or_default();
-            let request = op::Request {
-                session: ticket.session,
-                seq: asked.seq,
-                frame: asked.frame,
-                deadline_ns: self.origin.shared(asked.deadline),
-                epoch: asked.epoch,
-                avatar_frame: asked.avatar_frame,
-                flags: flag(asked.flags.first, lipcast_plugins_api::abi::REQUEST_FIRST)
-                    | flag(asked.flags.last, lipcast_plugins_api::abi::REQUEST_LAST)
-                    | flag(asked.flags.discard_ok, lipcast_plugins_api::abi::REQUEST_DISCARD_OK),
-                slot: *slot,
-            };
-            *slot += 1;
-            (*ticket, request)
-        });
-        let requests: Vec<_> = requests.collect();
-        self.ring.submit(&op::Op::Infer { requests: requests.iter().map(|(_, request)| *request).collect() });
-        self.under_way.push_back(UnderWay::Batch { op, requests });
+        let asked: Vec<Asked> = batch.iter().map(|ticket| self.asked(ticket)).collect();
+        self.ring.submit(&op::Op::Infer { requests: asked.iter().map(|asked| asked.request).collect() });
+        self.under_way.push_back(UnderWay::Batch { op, requests: asked });
     }
 
     fn take(&mut self) -> Option<LinkEvent<Load>> {
@@ -318,7 +323,7 @@ impl Link for ProcessLink {
         for news in self.news.take() {
             self.told.push_back(match news {
                 News::Started(opened) => {
-                    (self.started, self.settled) = (true, true);
+                    self.settled = true;
                     let abilities = opened.abilities();
                     self.opened = Some(*opened);
                     LinkEvent::Started(abilities)
@@ -332,14 +337,17 @@ impl Link for ProcessLink {
                     continue;
                 }
                 // A process that ends closes its socket: how it ended says more.
-                News::HungUp if self.child.ended().is_some() => continue,
+                News::HungUp if self.child.ended().is_some() => {
+                    self.ended = true;
+                    continue;
+                }
                 News::HungUp => LinkEvent::Broken(HUNG_UP.to_owned()),
                 News::Broken(reason) => LinkEvent::Broken(reason),
             });
         }
         self.collect();
-        // Asked in any case: it ends what the process left behind, and with it the last ends of its socket.
-        let ended = self.child.ended();
+        // Asked as soon as it can be: it ends what the process left behind, and with it the last ends of its socket.
+        let ended = if self.ended { self.child.ended() } else { None };
         if let Some(how) = ended.filter(|_| self.settled && self.told.is_empty()) {
             // What it finished before it ended counts.
             self.collect();
@@ -356,9 +364,7 @@ impl Link for ProcessLink {
 
     fn end(&mut self) {
         self.leaving.store(true, Ordering::Relaxed);
-        if let Some(calls) = &self.calls {
-            calls.end();
-        }
+        self.calls.end();
     }
 
     fn beat(&self) -> Option<u32> {
@@ -379,19 +385,20 @@ impl Link for ProcessLink {
         if self.over {
             return super::sleep(&mut [PollFd::from_borrowed_fd(mailbox, PollFlags::IN)], patience);
         }
-        let has_ended = self.child.ended().is_some();
-        if self.ring_broken || self.ring.sleep() {
-            let mailbox = PollFd::from_borrowed_fd(mailbox, PollFlags::IN);
-            let bell = PollFd::from_borrowed_fd(self.ring.bell().as_fd(), PollFlags::IN);
-            let pidfd = PollFd::from_borrowed_fd(self.child.pidfd(), PollFlags::IN);
-            // The pidfd of one that has ended is always readable; what is waited for then is how its opening came out.
-            // So may be the bell of one that broke the ring.
-            let mut ends = vec![mailbox];
-            ends.extend((!self.ring_broken).then_some(bell));
-            ends.extend((!has_ended).then_some(pidfd));
-            super::sleep(&mut ends, patience);
-        }
-        self.ring.wake();
+        // What is done already, or broken, is not waited for; whether the process still lives is seen even so.
+        let idle = !self.ring_broken && self.ring.sleep();
+        let patience = if idle || self.ring_broken { patience } else { Some(Duration::ZERO) };
+        let mut ends = [
+            PollFd::from_borrowed_fd(mailbox, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.ring.bell().as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.child.pidfd(), PollFlags::IN),
+        ];
+        // The pidfd of one that has ended is always readable; what is waited for then is how its opening came out.
+        let count = if self.ended { 2 } else { 3 };
+        super::sleep(&mut ends[..count], patience);
+        let rung = !ends[1].revents().is_empty();
+        self.ended |= !ends[2].revents().is_empty();
+        self.ring.wake(rung);
     }
 }
 

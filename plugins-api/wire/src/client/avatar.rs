@@ -9,6 +9,7 @@ use lipcast_plugins_api::loader::checks::{self, FrameResult, RawResult};
 use lipcast_plugins_api::types::{AvatarInfo, Code, Error, FrameMask, Rect};
 
 use super::calls::{CallError, Calls, memory_file, read};
+use super::picture::{Picture, Places};
 use crate::layout::mask;
 use crate::memory::SharedMemory;
 use crate::message::{Call, LoadedMessage};
@@ -31,6 +32,7 @@ pub struct RemoteAvatar {
     info: AvatarInfo,
     masks: Option<SharedMemory>,
     slots: SharedMemory,
+    pub(super) places: Places,
     slot_len: usize,
     stride: usize,
 }
@@ -71,13 +73,15 @@ impl RemoteAvatar {
             let len = checks::slot_len(&info).max(64);
             (len, (len + 64).next_multiple_of(PAGE))
         };
-        let count = slots.max(1);
+        let places = Places::new(slots.max(1), stride);
+        let count = places.count();
         let memory = SharedMemory::create("lipcast-slots", stride * count as usize)
             .map_err(|error| Error::new(Code::OomHost, error.to_string()))?;
         let call = Call::AttachSlots { avatar: id, count, len: slot_len as u64, stride: stride as u64 };
         calls.short(call, &[memory.file()], patience)?;
         guard.armed = false;
-        let avatar = Self { calls: calls.clone(), id, info, masks, slots: memory, slot_len, stride };
+        let calls = calls.clone();
+        let avatar = Self { calls, id, info, masks, slots: memory, places, slot_len, stride };
         (0..count).for_each(|slot| avatar.arm(slot));
         for frame in 0..info.frame_count {
             avatar.mask(frame)?;
@@ -163,14 +167,48 @@ impl RemoteAvatar {
         intact
     }
 
+    /// A free slot, which the caller has until it gives it [back](Self::give_back) or [makes a picture of
+    /// it](Self::take_picture). A batch of as many requests as were said to [`Calls::load_avatar`] finds enough of
+    /// them, if it is the only one. For callers that do not number them themselves.
+    pub fn take_slot(&self) -> Option<u32> {
+        self.places.take()
+    }
+
+    /// Gives a slot back that was [taken](Self::take_slot).
+    pub fn give_back(&self, slot: u32) {
+        self.places.give_back(slot);
+    }
+
+    /// The picture of a checked result, in the slot that was [taken](Self::take_slot) for it: it stays there until it is
+    /// dropped, unless too many do; then it is copied out.
+    ///
+    /// # Panics
+    /// When the slot is none of the avatar's.
+    pub fn take_picture(self: &Arc<Self>, slot: u32, result: &FrameResult) -> Picture {
+        let len = self.picture_len(result);
+        if self.places.lend() {
+            return Picture::lent(self.clone(), slot, len);
+        }
+        let copy = Picture::copied(self.picture(slot, result));
+        self.give_back(slot);
+        copy
+    }
+
     /// Copies the picture of a checked result out of its slot.
     ///
     /// # Panics
     /// When the slot is none of the avatar's: the caller chose it.
     pub fn picture(&self, slot: u32, result: &FrameResult) -> Vec<u8> {
-        let mut pixels = vec![0; (result.format.bytes(&result.rect) as usize).min(self.slot_len)];
-        self.slots.read(slot as usize * self.stride, &mut pixels);
-        pixels
+        self.slots.copy(slot as usize * self.stride, self.picture_len(result))
+    }
+
+    fn picture_len(&self, result: &FrameResult) -> usize {
+        (result.format.bytes(&result.rect) as usize).min(self.slot_len)
+    }
+
+    /// The memory of the slots, and where slot `slot` begins in it.
+    pub(super) fn slot(&self, slot: u32) -> (&SharedMemory, usize) {
+        (&self.slots, slot as usize * self.stride)
     }
 
     /// Fills a slot, to see afterwards what was written.

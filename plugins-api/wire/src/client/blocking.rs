@@ -1,6 +1,7 @@
 //! Calls over the ring, each waited for: for tools that want an answer before they go on.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lipcast_plugins_api::types::{Descriptor, Error};
@@ -11,6 +12,13 @@ use crate::control::timespec;
 use crate::op::{Drawn, Op, Request};
 use crate::ring::{Completion, Submissions};
 use crate::spawn::Child;
+
+/// How often it is looked at whether the child has closed its socket.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Between two things that a child does one right after the other, amply: the closing of its socket and its end, what is
+/// done and its bell.
+const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// A child and its ring. Dropping it kills the child.
 #[derive(Debug)]
@@ -87,26 +95,54 @@ impl Blocking {
         }
         self.ring.submit(op);
         let limit = Instant::now() + patience;
+        let mut unrung = false;
         loop {
             let broken = |error: crate::op::Malformed| CallError::Gone(format!("it broke the ring: {error}"));
             if let Some(completion) = self.ring.complete().map_err(broken)? {
+                // It may be about to; a host that does nothing else than wait would wait for ever.
+                if unrung {
+                    if !self.is_rung(A_MOMENT) {
+                        let reason = "it finished an operation and did not ring for it";
+                        return Err(CallError::Gone(reason.to_owned()));
+                    }
+                    self.ring.wake(true);
+                }
                 return Ok(completion);
             }
             if let Some(how) = self.child.ended() {
                 return Err(CallError::Gone(how));
             }
-            let left = limit.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            // What it did last is done all the same.
+            if let Some(reason) = self.calls.closed() {
+                // One that is ending closes it a moment before, and how it ended says more.
+                thread::sleep(A_MOMENT);
+                return Err(CallError::Gone(self.child.ended().unwrap_or(reason)));
+            }
+            let left = limit.saturating_duration_since(Instant::now()).min(LOOK);
+            if Instant::now() >= limit {
                 return Err(CallError::TimedOut { call: "an operation", after: patience });
             }
+            let mut rung = false;
+            unrung = false;
             if self.ring.sleep() {
                 let pidfd = self.child.pidfd();
                 let mut ends =
                     [PollFd::new(self.ring.bell(), PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
                 // A signal wakes it too: it looks again.
                 let _ = rustix::event::poll(&mut ends, Some(&timespec(left)));
+                rung = !ends[0].revents().is_empty();
+                unrung = !rung;
             }
-            self.ring.wake();
+            // Until it rang, it knows that it has to.
+            if !unrung {
+                self.ring.wake(rung);
+            }
         }
+    }
+
+    /// Whether the bell rings within `patience`.
+    fn is_rung(&self, patience: Duration) -> bool {
+        let mut bell = [PollFd::new(self.ring.bell(), PollFlags::IN)];
+        matches!(rustix::event::poll(&mut bell, Some(&timespec(patience))), Ok(1))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lipcast_plugins_api::loader::{NoProgress, Progress, Source};
+use lipcast_plugins_api::loader::{NoProgress, Progress, Source, checks};
 use lipcast_plugins_api::types::{Code, Error, Health};
 use serde_json::{Value, json};
 
@@ -213,16 +213,7 @@ impl Calls {
         let (mut rgb, mut piece, mut lost) = (Vec::new(), Vec::new(), None);
         let mut answer = |want: Want| match want {
             Want::Frame { index } => {
-                if index >= source.frame_count() {
-                    return Err(Error::not_found(format!(
-                        "source frame {index} of {}",
-                        source.frame_count()
-                    )));
-                }
-                source.frame(index, &mut rgb)?;
-                if rgb.len() != frame_len {
-                    return Err(Error::internal(format!("source frame {index} has {} bytes", rgb.len())));
-                }
+                checks::source_frame(source, index, &mut rgb)?;
                 transfer.write(0, &rgb);
                 Ok((json!({ "len": rgb.len() }), None))
             }

@@ -46,6 +46,10 @@ pub(in crate::cli) struct Arguments {
     /// Only this group (load, create, avatar, infer, session, threads, panic, speed, soak), or one check: group.name.
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
+    /// How long a call of a session or a batch may take before it counts as hanging; no check takes longer than ten
+    /// times that.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    patience: Duration,
     /// A program and its arguments, instead of a path.
     #[arg(last = true)]
     command: Vec<String>,
@@ -67,6 +71,7 @@ pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), Cli
         strict: arguments.strict,
         soak: arguments.soak,
         seed: arguments.seed,
+        patience: arguments.patience.max(Duration::from_secs(1)),
     };
     let format = match arguments.format {
         FormatName::Text => Format::Text,

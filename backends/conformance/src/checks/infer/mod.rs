@@ -2,6 +2,7 @@
 
 mod audio;
 mod batch;
+mod picture;
 mod rest;
 
 use std::time::Instant;
@@ -29,8 +30,21 @@ pub(super) const CHECKS: &[Check] = &[
         batch::canary,
     ),
     check(
+        ("infer", "unwritten"),
+        "every byte of a picture is written, whatever its slot held before",
+        (Needs::Frames, 60),
+        picture::unwritten,
+    ),
+    check(("infer", "moves"), "speech changes the picture", (Needs::Frames, 60), picture::moves),
+    check(
+        ("infer", "quiet"),
+        "drawing says no more than a few lines a frame",
+        (Needs::Frames, 60),
+        picture::quiet,
+    ),
+    check(
         ("infer", "repeatable"),
-        "the same audio gives the same frames in another process",
+        "the same audio gives the same frames in another session and in another process",
         (Needs::Frames, 60),
         repeatable,
     ),
@@ -135,15 +149,19 @@ fn results(bench: &Bench) -> Outcome {
 }
 
 fn repeatable(bench: &Bench) -> Outcome {
-    let (one, other) = (take(bench, 0, 16)?, take(bench, 0, 16)?);
-    same(
-        bench.launch()?.capabilities(),
-        &other,
-        &one,
-        "the same speech in another process",
-        "look for uninitialised memory, clocks, addresses and unseeded random numbers; \
-         if it is meant, do not claim `deterministic`",
-    )?;
+    let look = "look for uninitialised memory, clocks, addresses, counters and unseeded random numbers; \
+                if it is meant, do not claim `deterministic`";
+    let stage = bench.stage(0)?;
+    let mut takes = Vec::new();
+    for _ in 0..2 {
+        let mut performer = Performer::open(&stage)?;
+        performer.say(&stage.host, LEAD_IN, &voice(0, 1.5))?;
+        takes.push(performer.play(&stage.host, LEAD_IN..LEAD_IN + 16)?);
+        stage.host.close(performer.session)?;
+    }
+    let (capabilities, what) = (stage.host.capabilities(), "the same speech in another");
+    same(capabilities, &takes[1], &takes[0], &format!("{what} session"), look)?;
+    same(capabilities, &take(bench, 0, 16)?, &takes[0], &format!("{what} process"), look)?;
     Ok(Passed::new())
 }
 
