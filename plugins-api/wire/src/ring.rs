@@ -460,7 +460,7 @@ mod tests {
                 prop_assert!(completion.results.len() <= batch);
             }
             parent.sleep();
-            parent.wake();
+            parent.wake(true);
         }
     }
 }
