@@ -148,6 +148,16 @@ impl Backends {
         ready
     }
 
+    /// Waits until something changed after `known`, a count of [`changes`](Self::changes), at most for `patience`.
+    pub fn wait_changed(&self, known: u64, patience: Duration) {
+        self.changes.wait(known, patience);
+    }
+
+    /// Counts changes of any backend's state.
+    pub fn changes(&self) -> u64 {
+        self.changes.count()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
         lock(&self.slots)
     }

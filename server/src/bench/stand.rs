@@ -70,6 +70,8 @@ pub fn backend(name: &str, library: &str, isolation: Isolation, config: Value) -
         init_timeout: Duration::from_secs(30),
         hard_deadline: Duration::from_secs(10),
         memory_limit: 0,
+        max_backoff: Duration::from_secs(30),
+        max_deaths: 5,
         core_dumps: false,
         config,
     }
