@@ -188,7 +188,7 @@ impl LiveSession {
         let span = tracing::Span::current();
         thread::Builder::new()
             .name(format!("session {name}"))
-            .spawn(move || span.in_scope(|| run.run_to_its_end()))
+            .spawn(move || span.in_scope(|| run.guarded()))
             .map_err(OpenError::Thread)?;
         Ok((Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet))
     }
@@ -285,7 +285,7 @@ struct Run {
 
 impl Run {
     /// A panic ends this session and no other, and whoever watches is told.
-    fn run_to_its_end(mut self) {
+    fn guarded(mut self) {
         if catch_unwind(AssertUnwindSafe(|| self.perform())).is_ok() {
             return;
         }

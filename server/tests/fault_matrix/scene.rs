@@ -45,12 +45,13 @@ pub(crate) fn start(program: &Path, settings: &str, files: &[(&str, &[u8])]) -> 
     Rig::start_with(program, settings, &files, Some(prepared().path())).unwrap()
 }
 
-/// Avatars of a server that has shown the built-in one with both backends: drawing it takes seconds, once.
+/// Avatars of servers that have shown the built-in one with each backend, the built-in demo among them: drawing and
+/// preparing it takes seconds, once.
 fn prepared() -> &'static TempDir {
     static PREPARED: OnceLock<TempDir> = OnceLock::new();
     PREPARED.get_or_init(|| {
         let folder = TempDir::new().unwrap();
-        for order in ["\"probe\"", "\"chaos\""] {
+        for order in ["\"probe\"", "\"chaos\"", ""] {
             let avatars = Some(folder.path());
             let rig = Rig::start_with(program(), &settings(order, "", ""), &[], avatars).unwrap();
             let rig = whole::settled(rig);
