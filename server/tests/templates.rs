@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lipcast_plugins_api::loader::{NoProgress, Source};
 use lipcast_plugins_api::types::{Alpha, Code, Error, Health, LogLevel, MetricKind, PixelFormat};
-use lipcast_wire::client::{Blob, Blocking, CallError, Events, Host, RemoteAvatar};
+use lipcast_wire::client::{Blocking, CallError, Events, Host, RemoteAvatar};
 use lipcast_wire::op::{Op, Request};
 use lipcast_wire::spawn::ChildCommand;
 use serde_json::{Value, json};
@@ -184,11 +184,11 @@ fn speaks_through_the_protocol(project: &Project) {
     let mut blob = Vec::new();
     calls.prepare_avatar(&mut Grey, &Value::Null, &mut blob, &NoProgress).unwrap();
     for bytes in [&b""[..], b"TLK1", &blob[..blob.len() - 1], &[255; 64]] {
-        let error = calls.load_avatar(&Blob::Bytes(bytes), 1, Some(PATIENCE)).unwrap_err();
+        let error = calls.load_avatar(bytes, 1, Some(PATIENCE)).unwrap_err();
         let incompatible = matches!(&error, CallError::Failed(error) if error.code == Code::BlobIncompatible);
         assert!(incompatible, "{} bytes: {error}", bytes.len());
     }
-    let avatar = calls.load_avatar(&Blob::Bytes(&blob), 2, Some(PATIENCE)).unwrap();
+    let avatar = calls.load_avatar(&blob, 2, Some(PATIENCE)).unwrap();
     assert_eq!((avatar.info().canvas, avatar.info().frame_count), ((128, 96), 3));
     let open = |session, whole| Op::Open {
         session,
@@ -282,7 +282,7 @@ fn an_exception_in_python_is_a_status_and_a_traceback_in_the_log() {
     calls.create(&json!({"strength": 2}), &NoProgress, Some(PATIENCE)).unwrap();
     let mut blob = Vec::new();
     calls.prepare_avatar(&mut Grey, &Value::Null, &mut blob, &NoProgress).unwrap();
-    let avatar = calls.load_avatar(&Blob::Bytes(&blob), 2, Some(PATIENCE)).unwrap();
+    let avatar = calls.load_avatar(&blob, 2, Some(PATIENCE)).unwrap();
     let params = "null".to_owned();
     let open = Op::Open { session: 1, avatar: avatar.id(), whole: false, fps: (25, 1), params };
     host.run(&open, PATIENCE).unwrap();

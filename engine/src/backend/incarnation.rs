@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use lipcast_plugins_api::author::{Error, IdleBy, RestPolicy};
-use lipcast_wire::client::{Blob, CallError};
+use lipcast_wire::client::CallError;
 use lipcast_wire::layout::PUSH_SAMPLES;
 use serde_json::Value;
 
@@ -177,8 +177,7 @@ impl Instance for Incarnation {
                 Person::Local(instance.load_avatar(blob).map_err(|error| self.failed("load_avatar", error))?)
             }
             Control::Remote(calls) => {
-                let (blob, places) = (Blob::Bytes(blob), self.opened.max_batch());
-                let avatar = calls.load_avatar(&blob, places, Some(LOAD_PATIENCE));
+                let avatar = calls.load_avatar(blob, self.opened.max_batch(), Some(LOAD_PATIENCE));
                 Person::Remote(Arc::new(avatar.map_err(|error| self.call_failed("load_avatar", error))?))
             }
         };

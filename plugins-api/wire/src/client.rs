@@ -4,7 +4,7 @@
 //! [`Blocking`] is for owners that want to wait.
 
 mod avatar;
-pub use avatar::{Blob, RemoteAvatar};
+pub use avatar::RemoteAvatar;
 
 mod picture;
 pub use picture::Picture;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lipcast_plugins_api::loader::{NoProgress, Source};
 use lipcast_plugins_api::types::{Error, LogLevel, MetricKind};
-use lipcast_wire::client::{Blob, CallError, Events, Host, StartError};
+use lipcast_wire::client::{CallError, Events, Host, StartError};
 use lipcast_wire::op::{Op, Request};
 use lipcast_wire::spawn::{Child, ChildCommand, Ends};
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn a_plugin_in_a_process_of_its_own_draws_as_asked() {
     let mut blob = Vec::new();
     calls.prepare_avatar(&mut Grey, &Value::Null, &mut blob, &NoProgress).unwrap();
     assert!(blob.starts_with(b"LCPROBE1"));
-    let avatar = calls.load_avatar(&Blob::Bytes(&blob), 4, Some(PATIENCE)).unwrap();
+    let avatar = calls.load_avatar(&blob, 4, Some(PATIENCE)).unwrap();
     assert_eq!((avatar.info().canvas, avatar.info().frame_count), ((256, 192), 2));
     let rect = avatar.mask(1).unwrap().rect;
     assert!(avatar.mask(2).is_err());
@@ -130,7 +130,7 @@ fn a_picture_stays_as_it_was_drawn_until_it_is_dropped() {
     calls.create(&json!({"mode": "canvas"}), &NoProgress, Some(PATIENCE)).unwrap();
     let mut blob = Vec::new();
     calls.prepare_avatar(&mut Grey, &Value::Null, &mut blob, &NoProgress).unwrap();
-    let avatar = Arc::new(calls.load_avatar(&Blob::Bytes(&blob), 2, Some(PATIENCE)).unwrap());
+    let avatar = Arc::new(calls.load_avatar(&blob, 2, Some(PATIENCE)).unwrap());
     let params = "null".to_owned();
     let open = Op::Open { session: 1, avatar: avatar.id(), whole: false, fps: (25, 1), params };
     host.run(&open, PATIENCE).unwrap();

@@ -13,7 +13,7 @@ use lipcast_plugins_api::loader::{Progress, Source};
 use lipcast_plugins_api::types::{
     Code, Descriptor, Error, Health, LogLevel, MetricKind, SessionMode, SessionParams,
 };
-use lipcast_wire::client::{Blob, Blocking, CallError, Calls, Events, Host, RemoteAvatar};
+use lipcast_wire::client::{Blocking, CallError, Calls, Events, Host, RemoteAvatar};
 use lipcast_wire::layout::{PUSH_SAMPLES, request};
 use lipcast_wire::op::{Op, Request};
 use lipcast_wire::spawn::ChildCommand;
@@ -225,8 +225,7 @@ impl Subject for Remote {
 
     fn load(&self, blob: &[u8]) -> Reply<LoadedAvatar> {
         let slots = self.descriptor.capabilities.max_batch.min(request::MOST as u32);
-        let avatar =
-            self.calls.load_avatar(&Blob::Bytes(blob), slots, None).map_err(|error| self.fault(error))?;
+        let avatar = self.calls.load_avatar(blob, slots, None).map_err(|error| self.fault(error))?;
         let loaded = LoadedAvatar { id: avatar.id(), info: *avatar.info() };
         lock(&self.avatars).insert(loaded.id, Arc::new(avatar));
         Ok(loaded)

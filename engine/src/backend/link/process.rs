@@ -29,6 +29,14 @@ use crate::backend::supervisor::{LinkEvent, Op, Ticket};
 /// How often the backend is asked how it feels, and how long it may take to say it.
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
+/// How many times in a row a process that lives may not answer how it feels: one whose health call does not return
+/// hears no other call either.
+const HEALTH_MISSES: u32 = 5;
+
+/// Beats for each of them at least, half of those that it would have with the processor for itself. One that is starved
+/// has fewer, and is waited for.
+const BEATS_A_MISS: u32 = 5;
+
 /// Between the closing of a dying process's socket and its end, amply.
 const A_MOMENT: Duration = Duration::from_millis(20);
 
@@ -67,6 +75,8 @@ pub(in crate::backend) struct ProcessLink {
     killed: bool,
     /// Ends the thread that asks for its health.
     leaving: Arc<AtomicBool>,
+    /// Its heartbeat when it first did not say how it feels.
+    deaf_since: u32,
 }
 
 enum UnderWay {
@@ -92,6 +102,8 @@ enum News {
     Gone,
     /// It closed its socket.
     HungUp,
+    /// It did not say how it feels, so many times in a row.
+    Deaf(u32),
     Broken(String),
 }
 
@@ -140,7 +152,7 @@ impl ProcessLink {
                     return tell(News::Failed { reason, retryable });
                 }
             }
-            if let Some(reason) = watch_health(&opening.calls, &stop) {
+            if let Some(reason) = watch_health(&opening.calls, &stop, |misses| tell(News::Deaf(misses))) {
                 tell(News::Broken(reason));
             }
         })?;
@@ -161,6 +173,7 @@ impl ProcessLink {
             has_library: program.library.is_some(),
             killed: false,
             leaving,
+            deaf_since: 0,
         })
     }
 
@@ -342,12 +355,27 @@ impl Link for ProcessLink {
                     continue;
                 }
                 News::HungUp => LinkEvent::Broken(HUNG_UP.to_owned()),
+                News::Deaf(misses) => {
+                    let beat = self.ring.beat();
+                    if misses == 1 {
+                        self.deaf_since = beat;
+                    }
+                    let lived = beat.wrapping_sub(self.deaf_since) >= BEATS_A_MISS * (misses - 1);
+                    if misses < HEALTH_MISSES || !lived {
+                        continue;
+                    }
+                    LinkEvent::Broken("its health call does not return".to_owned())
+                }
                 News::Broken(reason) => LinkEvent::Broken(reason),
             });
         }
         self.collect();
         // Asked as soon as it can be: it ends what the process left behind, and with it the last ends of its socket.
         let ended = if self.ended { self.child.ended() } else { None };
+        if ended.is_some() {
+            // A process that it left behind may hold the other end open.
+            self.calls.hang_up();
+        }
         if let Some(how) = ended.filter(|_| self.settled && self.told.is_empty()) {
             // What it finished before it ended counts.
             self.collect();
@@ -405,6 +433,7 @@ impl Link for ProcessLink {
 impl Drop for ProcessLink {
     fn drop(&mut self) {
         self.leaving.store(true, Ordering::Relaxed);
+        self.calls.hang_up();
     }
 }
 
@@ -446,16 +475,21 @@ impl Opener {
     }
 }
 
-/// Asks now and then; returns why it is of no more use, or nothing once nobody wants to know any more.
-fn watch_health(calls: &Calls, leaving: &AtomicBool) -> Option<String> {
+/// Asks now and then; returns why it is of no more use, or nothing once nobody wants to know any more. `deaf` hears how
+/// many times in a row there was no answer.
+fn watch_health(calls: &Calls, leaving: &AtomicBool, deaf: impl Fn(u32)) -> Option<String> {
+    let mut misses = 0;
     while !leaving.load(Ordering::Relaxed) {
         match calls.health(HEALTH_PERIOD) {
             Ok(health) if health.state == HealthState::Broken => {
                 return Some(format!("it calls itself broken: {}", health.message));
             }
-            Ok(_) | Err(CallError::Failed(_)) => {}
-            // One that is starved answers late; whether it hangs is not for its health to say.
-            Err(CallError::TimedOut { .. }) => {}
+            Ok(_) | Err(CallError::Failed(_)) => misses = 0,
+            // Whether it hangs or is starved, its heartbeat tells.
+            Err(CallError::TimedOut { .. }) => {
+                misses += 1;
+                deaf(misses);
+            }
             Err(CallError::Gone(_)) => return None,
         }
         thread::sleep(HEALTH_PERIOD);

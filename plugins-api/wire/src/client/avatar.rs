@@ -1,6 +1,5 @@
 //! An avatar that is loaded in a child, with the memory that its pictures come in.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +13,6 @@ use crate::layout::mask;
 use crate::memory::SharedMemory;
 use crate::message::{Call, LoadedMessage};
 use crate::op::{Drawn, Request};
-
-/// A blob on its way to a child.
-#[derive(Debug)]
-pub enum Blob<'a> {
-    /// A file, read by the child itself.
-    File(&'a File),
-    /// Bytes, copied once.
-    Bytes(&'a [u8]),
-}
 
 /// A loaded avatar. Dropping it unloads it.
 #[derive(Debug)]
@@ -46,24 +36,14 @@ const PAGE: usize = 4096;
 impl RemoteAvatar {
     pub(super) fn load(
         calls: &Arc<Calls>,
-        blob: &Blob<'_>,
+        blob: &[u8],
         slots: u32,
         patience: Option<Duration>,
     ) -> Result<Self, CallError> {
         let id = calls.fresh_number();
-        let owned;
-        let (file, len) = match blob {
-            Blob::File(file) => {
-                let len = file.metadata().map_err(|error| Error::internal(error.to_string()))?.len();
-                (file.as_fd(), len)
-            }
-            Blob::Bytes(bytes) => {
-                owned = memory_file(bytes)?;
-                (owned.as_fd(), bytes.len() as u64)
-            }
-        };
-        let call = Call::LoadAvatar { avatar: id, len };
-        let (value, descriptors) = calls.short(call, &[file], patience)?;
+        let file = memory_file(blob)?;
+        let call = Call::LoadAvatar { avatar: id, len: blob.len() as u64 };
+        let (value, descriptors) = calls.short(call, &[file.as_fd()], patience)?;
         // From here on the child has it, so it is unloaded again when something is wrong with it.
         let mut guard = Unload { calls, id, armed: true };
         let message: LoadedMessage = read(value, "load_avatar")?;
@@ -228,7 +208,7 @@ impl RemoteAvatar {
 impl Drop for RemoteAvatar {
     fn drop(&mut self) {
         // A child that is gone has nothing to unload.
-        let _ = self.calls.post(Call::UnloadAvatar { avatar: self.id });
+        self.calls.post(Call::UnloadAvatar { avatar: self.id });
     }
 }
 
@@ -241,7 +221,7 @@ struct Unload<'a> {
 impl Drop for Unload<'_> {
     fn drop(&mut self) {
         if self.armed {
-            let _ = self.calls.post(Call::UnloadAvatar { avatar: self.id });
+            self.calls.post(Call::UnloadAvatar { avatar: self.id });
         }
     }
 }

@@ -146,3 +146,10 @@ impl Blocking {
         matches!(rustix::event::poll(&mut bell, Some(&timespec(patience))), Ok(1))
     }
 }
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        self.child.kill();
+        self.calls.hang_up();
+    }
+}

@@ -13,7 +13,7 @@ use lipcast_plugins_api::types::{Code, Error, Health};
 use serde_json::{Value, json};
 
 use super::Events;
-use super::avatar::{Blob, RemoteAvatar};
+use super::avatar::RemoteAvatar;
 use crate::control::{Control, Packet};
 use crate::lines::{Limiter, cleaned};
 use crate::memory::SharedMemory;
@@ -264,7 +264,7 @@ impl Calls {
     /// The backend's own, what it gives that cannot be, or the child's end.
     pub fn load_avatar(
         self: &Arc<Self>,
-        blob: &Blob<'_>,
+        blob: &[u8],
         slots: u32,
         patience: Option<Duration>,
     ) -> Result<RemoteAvatar, CallError> {
@@ -273,7 +273,13 @@ impl Calls {
 
     /// Asks the child to end; it is gone when its process is.
     pub fn end(&self) {
-        let _ = self.post(Call::End {});
+        self.post(Call::End {});
+    }
+
+    /// Ends the conversation, and with it the thread that listens; what the child said before is still heard. To be
+    /// called when the child has ended: a process that it left behind may hold its end of the socket open for ever.
+    pub fn hang_up(&self) {
+        self.control.shut_down();
     }
 
     /// A call that asks for nothing while it runs.
@@ -288,10 +294,13 @@ impl Calls {
         self.call(call, descriptors, helpers)
     }
 
-    /// A call whose answer nobody waits for.
-    pub(super) fn post(&self, call: Call) -> Result<(), CallError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.send(&FromParent::Call { number, call }, &[])
+    /// A call whose answer nobody waits for, nor for room in the socket: a child that reads nothing is stuck, and is
+    /// ended anyway.
+    pub(super) fn post(&self, call: Call) {
+        let message = FromParent::Call { number: self.fresh_number(), call };
+        if let Ok(bytes) = serde_json::to_vec(&message) {
+            let _ = self.control.send(&bytes, &[], Duration::ZERO);
+        }
     }
 
     pub(super) fn fresh_number(&self) -> u64 {
@@ -462,12 +471,6 @@ impl Calls {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing here panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Calls {
-    fn drop(&mut self) {
-        self.control.shut_down();
     }
 }
 
