@@ -109,6 +109,26 @@ fn row_07_a_hang_in_mid_sentence() {
 }
 
 #[test]
+fn row_07_a_health_call_that_hangs() {
+    let mut row = Row::begin(
+        "health never returns, while pictures go on coming",
+        "after five unanswered questions in ten seconds of a beating heart the process is replaced; another backend \
+         draws meanwhile",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hung");
+    let fault = format!("{{ in = \"health\", do = \"hang\", unless_file = \"{}\" }}", file.display());
+    let mut rig = serve(&chaos_before_probe(&fault));
+    let report = watch(&rig, 17);
+    record(&mut row, "health", &report);
+    assert_survived(&report, AT_A_LOSS);
+    assert_eq!(turns(&report)[..2], [1, 0], "{report}");
+    assert_eq!(restarts(&rig, "chaos"), 1, "{}", rig.log());
+    assert!(rig.log().contains("its health call does not return"), "{}", rig.log());
+    assert_alive(&mut rig);
+}
+
+#[test]
 fn row_08_a_starved_machine() {
     let mut row = Row::begin(
         "the backend's process is stopped for half a second, three times, and every processor is busy",
