@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
+use super::black_box::{BlackBox, Event, UtteranceStep};
 use super::{Cast, Move, OpenError, Performance, PerformanceStats, SpeechEvent, Stage, Unit, UtteranceId};
 use crate::audio::SpeechDecoder;
 use crate::time::FrameRate;
@@ -24,6 +25,8 @@ pub struct LiveConfig {
     pub render_ahead: Duration,
     /// Utterances that may wait behind the one being said.
     pub max_queued: usize,
+    /// Where the session's last minutes are recorded, if anywhere.
+    pub black_box: Option<BlackBox>,
 }
 
 /// Where a live session is.
@@ -112,6 +115,7 @@ pub struct LiveSession {
     shared: Arc<Shared>,
     utterances: AtomicU64,
     max_queued: usize,
+    black_box: Option<BlackBox>,
 }
 
 struct Shared {
@@ -157,10 +161,13 @@ impl LiveSession {
 
     fn perform(
         name: &str,
-        performance: Performance,
+        mut performance: Performance,
         config: LiveConfig,
         observer: Observer,
     ) -> (Arc<Self>, Receiver<Unit>) {
+        if let Some(black_box) = &config.black_box {
+            performance.record(black_box.clone());
+        }
         // A command is a few words, and the session takes all that are there before every frame: only as many wait as
         // people give within one.
         let (commands, inbox) = unbounded();
@@ -178,7 +185,7 @@ impl LiveSession {
         };
         let unfinished = AtomicUsize::new(0);
         let shared = Arc::new(Shared { unfinished, status: Mutex::new(status), started: Mutex::new(None) });
-        let max_queued = config.max_queued;
+        let (max_queued, black_box) = (config.max_queued, config.black_box.clone());
         let shown = shared.clone();
         let run = Run { performance, config, inbox, units, shared: shown, observer, known: 0, over: false };
         let span = tracing::Span::current();
@@ -186,7 +193,8 @@ impl LiveSession {
             .name(format!("session {name}"))
             .spawn(move || span.in_scope(|| run.perform()))
             .expect("the system can start a thread");
-        (Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet)
+        let utterances = AtomicU64::new(0);
+        (Arc::new(Self { commands, shared, utterances, max_queued, black_box }), outlet)
     }
 
     /// Queues speech behind what is being said; it is decoded as it is played.
@@ -242,6 +250,11 @@ impl LiveSession {
         let _ = self.commands.send(Command::End);
     }
 
+    /// Where its last minutes are recorded.
+    pub fn black_box(&self) -> Option<&BlackBox> {
+        self.black_box.as_ref()
+    }
+
     /// When frame 0 left, once the clock runs: the origin of both tracks' media time.
     pub fn started_at(&self) -> Option<Instant> {
         *self.shared.started.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -285,6 +298,9 @@ impl Run {
             self.play();
         }
         self.tell_moves();
+        if let Some(black_box) = &self.config.black_box {
+            black_box.end(self.performance.over().unwrap_or("it was ended"));
+        }
         self.publish(LiveState::Ended);
         (self.observer)(LiveEvent::Ended { error: self.performance.over().map(str::to_owned) });
     }
@@ -404,6 +420,9 @@ impl Run {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Speak(id, chunks) => {
+                if let Some(black_box) = &self.config.black_box {
+                    black_box.note(None, Event::Utterance { id: id.0, step: UtteranceStep::Queued });
+                }
                 self.performance.speech_mut().enqueue(id, chunks);
                 self.known += 1;
             }
