@@ -12,7 +12,7 @@ use super::opening::Opening;
 use super::{CliError, failed, load, progress};
 use crate::bench::lipsync::{LipSync, Phone, Recording, phones, record};
 use crate::bench::rig::{Client, Rig};
-use crate::bench::{compose, sessions, start, sync};
+use crate::bench::{black_box, compose, sessions, start, sync};
 use crate::config::Config;
 use crate::studio::{Stages, speech_limits};
 
@@ -26,6 +26,8 @@ pub(super) enum Command {
     Start,
     /// What composing a frame costs.
     Compose,
+    /// What recording the last minutes of a session costs.
+    BlackBox,
     /// Sessions a core, beside a Python server that does the same work.
     Sessions(SessionsArguments),
 }
@@ -73,6 +75,10 @@ pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliEr
         Command::Sync(arguments) => measure_sync(&arguments),
         Command::Start => measure_start(&config),
         Command::Compose => measure_compose(),
+        Command::BlackBox => {
+            measure_black_box();
+            Ok(())
+        }
         Command::Sessions(arguments) => measure_sessions(&arguments),
     }
 }
@@ -234,6 +240,17 @@ fn measure_compose() -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+fn measure_black_box() {
+    for (name, format) in [("I420", PixelFormat::I420), ("RGB24", PixelFormat::Rgb24)] {
+        let black_box::Costs { patch, no_picture, idle } = black_box::per_frame_ms(256, format);
+        println!(
+            "a patch of 256x256 in {name}: {patch:.4} ms of processor time, {no_picture:.4} without its hash; \
+             an idle frame {:.0} ns",
+            idle * 1e6
+        );
+    }
 }
 
 fn measure_sessions(arguments: &SessionsArguments) -> Result<(), CliError> {
