@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lipcast_codecs::I420;
+use lipcast_codecs::{I420, I420Ref};
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, wav};
 use lipcast_engine::backend::Instance;
 use lipcast_engine::session::live::{LiveConfig, LiveEvent, LiveSession, LiveState, SpeakError};
@@ -26,6 +26,11 @@ fn code(unit: &Unit) -> Option<u64> {
     barcode::read(view.y, view.width, view.height, view.y_stride).map(|code| u64::from(code.frame))
 }
 
+/// The avatar frame that a picture shows, read from its last chroma sample.
+fn avatar_frame_of(picture: I420Ref<'_>) -> usize {
+    usize::from(*picture.u.last().unwrap())
+}
+
 #[test]
 fn offline_every_frame_of_speech_is_drawn_for_its_own_number() {
     let mut frames = Vec::new();
@@ -33,7 +38,7 @@ fn offline_every_frame_of_speech_is_drawn_for_its_own_number() {
         offline::render(common::stage("barcode"), FrameRate::FPS_25, &mut speech(&tone(100)), |unit| {
             assert_eq!(unit.kind, UnitKind::Speech);
             assert_eq!(unit.pcm_48k.len(), 1_920);
-            assert_eq!(common::avatar_frame_of(unit.picture.as_view()), unit.avatar_frame);
+            assert_eq!(avatar_frame_of(unit.picture.as_view()), unit.avatar_frame);
             frames.push((unit.frame, code(&unit)));
             Ok::<(), std::convert::Infallible>(())
         })
@@ -78,6 +83,7 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
         // Generous: this test counts frames on machines that are busy with other tests.
         render_ahead: Duration::from_secs(2),
         max_queued: 1,
+        black_box: None,
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(session.status().state, LiveState::Waiting);
@@ -98,7 +104,7 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
     let mut steps = Vec::new();
     for (index, unit) in seen.iter().enumerate() {
         assert_eq!(unit.frame, index as u64);
-        let shown = common::avatar_frame_of(unit.picture.as_view());
+        let shown = avatar_frame_of(unit.picture.as_view());
         if unit.kind != UnitKind::Held {
             assert_eq!(shown, unit.avatar_frame);
         }
@@ -151,6 +157,7 @@ fn live_a_panic_ends_its_session_tells_so_and_leaves_others_alone() {
         first_viewer_wait: Duration::from_secs(30),
         render_ahead: Duration::from_secs(2),
         max_queued: 1,
+        black_box: None,
     };
     let (told, events) = crossbeam_channel::unbounded();
     let stage = common::stage("barcode");
@@ -197,6 +204,7 @@ fn live_a_session_that_nobody_watches_ends() {
         first_viewer_wait: Duration::ZERO,
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
+        black_box: None,
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(units.iter().count(), 0);
@@ -210,6 +218,7 @@ fn live_utterances_take_their_places_in_the_queue() {
         first_viewer_wait: Duration::from_secs(30),
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
+        black_box: None,
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     let first = session.speak(speech(&tone(5))).unwrap();

@@ -228,6 +228,44 @@ fn a_certificate_makes_it_https() {
 }
 
 #[test]
+fn a_dump_is_asked_for_over_tls_with_the_token_of_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path());
+    let path = folder.path().join("config.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = format!("[server]\nbind = \"{free}\"\ntokens = [\"correct-horse-battery\"]\n");
+    fs::write(&path, server + &text).unwrap();
+    let mut child =
+        lipcast(folder.path()).arg("serve").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let served = Served { child, address: free };
+    let dump = |arguments: &[&str]| {
+        let output = output(folder.path(), &[&["session", "dump", "anna/1"], arguments].concat());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // Address, token and certificate are those of the settings.
+    let (code, text) = dump(&[]);
+    assert!(code == Some(1) && text.contains("404: there is no such session"), "{text}");
+    let url = format!("https://localhost:{}", free.port());
+    let (code, text) = dump(&["--server", &url]);
+    assert!(
+        code == Some(1) && text.contains("401: a token is needed"),
+        "no other server is shown it: {text}"
+    );
+    let (code, text) = dump(&["--server", &url, "--token", "correct-horse-battery"]);
+    assert!(code == Some(1) && text.contains("404"), "{text}");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.path().join("other.pem"), other.cert.pem()).unwrap();
+    let (code, text) = dump(&["--certificate", "other.pem"]);
+    assert!(code == Some(69) && text.contains("certificate"), "{text}");
+    let (code, text) = dump(&["--certificate", "key.pem"]);
+    assert!(code == Some(78) && text.contains("key.pem"), "{text}");
+    assert_eq!(served.end(Signal::TERM).code(), Some(0));
+}
+
+#[test]
 fn it_serves_and_ends_politely_on_either_signal() {
     let folder = tempfile::tempdir().unwrap();
     for signal in [Signal::TERM, Signal::INT] {

@@ -45,6 +45,12 @@ impl Avatar {
         &self.manifest.report
     }
 
+    /// BLAKE3 of its frames, as they were written: 64 lower-case hex digits.
+    pub fn frames_blake3(&self) -> &str {
+        // A manifest without its frames is refused when it is read.
+        &self.manifest.files[FRAMES].blake3
+    }
+
     /// Frames per second.
     pub fn fps(&self) -> FrameRate {
         self.manifest.fps

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, unbounded};
 
+use super::black_box::{BackendMark, BlackBox, Tape};
 use super::history::History;
 use super::painter::{Answer, Drawn};
 use super::timeline::Ask;
@@ -32,6 +33,8 @@ pub(super) struct Line {
     waiting: VecDeque<(u64, u64)>,
     /// What it drew last, whether that was shown or came too late.
     latest: Option<Arc<Drawn>>,
+    /// Where what passes is recorded, once it draws.
+    tape: Option<Tape>,
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +85,13 @@ impl Line {
             fresh: true,
             waiting: VecDeque::new(),
             latest: None,
+            tape: None,
         })
+    }
+
+    /// What passes from here on is recorded; nothing has passed yet.
+    pub(super) fn record(&mut self, black_box: &BlackBox) {
+        self.tape = Some(black_box.open(BackendMark::of(&*self.stage.instance)));
     }
 
     pub(super) fn instance(&self) -> &Arc<dyn Instance> {
@@ -125,19 +134,26 @@ impl Line {
             flags = RequestFlags { first: true, last: flags.last || asking.settling, ..flags };
         }
         self.waiting.push_back((asking.seq, asking.frame));
-        self.port.request(FrameRequest {
+        let request = FrameRequest {
             seq: asking.seq,
             epoch: self.epoch,
             frame: asking.frame,
             avatar_frame: self.numbered(asking.index),
             deadline: asking.deadline,
             flags: RequestFlags { alone: asking.alone, ..flags },
-        });
+        };
+        if let Some(tape) = &self.tape {
+            tape.request(&request);
+        }
+        self.port.request(request);
     }
 
     /// Notes that a reply came; the frame it is for, unless it was not asked for.
-    pub(super) fn received(&mut self, seq: u64) -> Option<u64> {
-        let place = self.waiting.iter().position(|(asked, _)| *asked == seq)?;
+    pub(super) fn received(&mut self, reply: &FrameReply) -> Option<u64> {
+        if let Some(tape) = &self.tape {
+            tape.reply(reply);
+        }
+        let place = self.waiting.iter().position(|(asked, _)| *asked == reply.seq)?;
         self.waiting.remove(place).map(|(_, frame)| frame)
     }
 
@@ -178,6 +194,9 @@ impl Line {
         if self.heard.take().is_some() || !std::mem::replace(&mut self.fresh, true) {
             self.fresh = true;
             self.epoch += 1;
+            if let Some(tape) = &self.tape {
+                tape.reset(self.epoch);
+            }
             self.port.reset(self.epoch);
         }
     }
@@ -198,13 +217,20 @@ impl Line {
                 break;
             }
             let next = first_sample + pcm.len() as u64;
-            self.port.push_audio(first_sample, pcm, ends && next == until);
+            self.push(first_sample, pcm, ends && next == until);
             first_sample = next;
         }
         if ends && from == until {
-            self.port.push_audio(until, Vec::new(), true);
+            self.push(until, Vec::new(), true);
         }
         self.heard = Some(Heard { run: history.run(), until, ended: ended || ends });
+    }
+
+    fn push(&mut self, first_sample: u64, pcm: Vec<f32>, end: bool) {
+        if let Some(tape) = &self.tape {
+            tape.audio(first_sample, &pcm, end);
+        }
+        self.port.push_audio(first_sample, pcm, end);
     }
 
     /// A run begins with the first sample of a frame, so the look-behind is rounded up to whole frames.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
+use super::black_box::{BlackBox, Event, UtteranceStep};
 use super::{Cast, Move, OpenError, Performance, PerformanceStats, SpeechEvent, Stage, Unit, UtteranceId};
 use crate::audio::SpeechDecoder;
 use crate::time::FrameRate;
@@ -25,6 +26,8 @@ pub struct LiveConfig {
     pub render_ahead: Duration,
     /// Utterances that may wait behind the one being said.
     pub max_queued: usize,
+    /// Where the session's last minutes are recorded, if anywhere.
+    pub black_box: Option<BlackBox>,
 }
 
 /// Where a live session is.
@@ -116,6 +119,7 @@ pub struct LiveSession {
     shared: Arc<Shared>,
     utterances: AtomicU64,
     max_queued: usize,
+    black_box: Option<BlackBox>,
 }
 
 struct Shared {
@@ -161,10 +165,13 @@ impl LiveSession {
 
     fn perform(
         name: &str,
-        performance: Performance,
+        mut performance: Performance,
         config: LiveConfig,
         observer: Observer,
     ) -> Result<(Arc<Self>, Receiver<Unit>), OpenError> {
+        if let Some(black_box) = &config.black_box {
+            performance.record(black_box.clone());
+        }
         // A command is a few words, and the session takes all that are there before every frame: only as many wait as
         // people give within one.
         let (commands, inbox) = unbounded();
@@ -182,7 +189,7 @@ impl LiveSession {
         };
         let unfinished = AtomicUsize::new(0);
         let shared = Arc::new(Shared { unfinished, status: Mutex::new(status), started: Mutex::new(None) });
-        let max_queued = config.max_queued;
+        let (max_queued, black_box) = (config.max_queued, config.black_box.clone());
         let shown = shared.clone();
         let run = Run { performance, config, inbox, units, shared: shown, observer, known: 0, over: false };
         let span = tracing::Span::current();
@@ -190,7 +197,8 @@ impl LiveSession {
             .name(format!("session {name}"))
             .spawn(move || span.in_scope(|| run.guarded()))
             .map_err(OpenError::Thread)?;
-        Ok((Arc::new(Self { commands, shared, utterances: AtomicU64::new(0), max_queued }), outlet))
+        let utterances = AtomicU64::new(0);
+        Ok((Arc::new(Self { commands, shared, utterances, max_queued, black_box }), outlet))
     }
 
     /// Queues speech behind what is being said; it is decoded as it is played.
@@ -245,6 +253,11 @@ impl LiveSession {
     /// Ends the session.
     pub fn end(&self) {
         let _ = self.commands.send(Command::End);
+    }
+
+    /// Where its last minutes are recorded.
+    pub fn black_box(&self) -> Option<&BlackBox> {
+        self.black_box.as_ref()
     }
 
     /// When frame 0 left, once the clock runs: the origin of both tracks' media time.
@@ -303,6 +316,9 @@ impl Run {
             self.play();
         }
         self.tell_moves();
+        if let Some(black_box) = &self.config.black_box {
+            black_box.end(self.performance.over().unwrap_or("it was ended"));
+        }
         self.publish(LiveState::Ended);
         (self.observer)(LiveEvent::Ended { error: self.performance.over().map(str::to_owned) });
     }
@@ -422,6 +438,9 @@ impl Run {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Speak(id, chunks) => {
+                if let Some(black_box) = &self.config.black_box {
+                    black_box.note(None, Event::Utterance { id: id.0, step: UtteranceStep::Queued });
+                }
                 self.performance.speech_mut().enqueue(id, chunks);
                 self.known += 1;
             }

@@ -6,6 +6,7 @@
 //! [`Timeline`] decides what each frame is, [`Performance`] asks the backend and composes, [`live`] runs it on the
 //! clock, [`offline`] as fast as the backend can. A performance has a *lead*, the backend that draws, and an
 //! *understudy*, a session that is open in the next one and takes over in mid-sentence; [`Casting`] tells who there is.
+//! What passed between a session and its backends is kept in a [`black_box`].
 
 mod unit;
 pub use unit::{Canvas, Picture, Unit, UnitKind};
@@ -15,6 +16,8 @@ pub use speech::{SpeechEvent, SpeechQueue, UtteranceId};
 
 mod timeline;
 pub use timeline::{Step, Timeline, TimelineConfig};
+
+pub mod black_box;
 
 mod history;
 

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::black_box::Event;
 use super::cast::{Move, MoveReason};
 use super::line::Line;
 use super::performance::{Performance, Planned};
@@ -112,8 +113,8 @@ impl Performance {
             && let Ok(reply) = lead.replies().recv_deadline(patience)
         {
             match &reply.outcome {
-                Outcome::Gone { in_flight: true, .. } => in_flight.extend(lead.received(reply.seq)),
-                Outcome::Gone { .. } => drop(lead.received(reply.seq)),
+                Outcome::Gone { in_flight: true, .. } => in_flight.extend(lead.received(&reply)),
+                Outcome::Gone { .. } => drop(lead.received(&reply)),
                 _ => self.note(reply),
             }
         }
@@ -130,6 +131,11 @@ impl Performance {
         }
         drop(lead);
         tracing::error!(backend = from, reason, "the session's backend is gone");
+        self.record_event(None, || Event::Lost {
+            backend: from.clone(),
+            reason: reason.clone(),
+            in_flight: in_flight.to_vec(),
+        });
         let culprit = in_flight.iter().find(|frame| self.trouble.is_suspect(**frame)).copied();
         self.trouble.suspects.extend(in_flight);
         let surplus = self.trouble.suspects.len().saturating_sub(Trouble::SUSPECTS);
@@ -186,7 +192,10 @@ impl Performance {
         }
     }
 
-    fn adopt(&mut self, line: Line, from: Option<String>, reason: MoveReason) {
+    fn adopt(&mut self, mut line: Line, from: Option<String>, reason: MoveReason) {
+        if let Some(black_box) = &self.black_box {
+            line.record(black_box);
+        }
         let config = line.config();
         let to = Some(line.instance().name().to_owned());
         self.timeline.recast(config);
@@ -226,6 +235,7 @@ impl Performance {
         let Move { from, to, reason, frame } = &change;
         let (from, to) = (from.as_deref().unwrap_or("nobody"), to.as_deref().unwrap_or("nobody"));
         tracing::warn!(from, to, reason = reason.as_str(), frame, "another backend draws");
+        self.record_event(Some(*frame), || Event::moved(&change));
         self.trouble.late = 0;
         self.trouble.failed.clear();
         self.stats.moves += 1;
@@ -238,7 +248,7 @@ impl Performance {
         let Some(leaving) = &mut self.leaving else { return };
         match arrived {
             Ok(reply) if !gone(&reply) => {
-                leaving.received(reply.seq);
+                leaving.received(&reply);
                 let done = leaving.waiting() == 0;
                 if let Some(mut leaving) = self.leaving.take() {
                     if !leaving.is_of_old(&reply) {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvError, TryRecvError, never};
 use lipcast_codecs::SizeError;
 
+use super::black_box::{BlackBox, Event};
 use super::cast::{Cast, Move};
 use super::history::History;
 use super::line::{Asking, Line};
@@ -102,6 +103,7 @@ pub struct Performance {
     /// The first of the frames held in a row just now.
     held_since: Option<u64>,
     pub(super) stats: PerformanceStats,
+    pub(super) black_box: Option<BlackBox>,
 }
 
 impl Performance {
@@ -134,7 +136,16 @@ impl Performance {
             over: None,
             held_since: None,
             stats: PerformanceStats::default(),
+            black_box: None,
         })
+    }
+
+    /// Records from here on what passes; to be called before anything is planned.
+    pub fn record(&mut self, black_box: BlackBox) {
+        if let Some(lead) = &mut self.lead {
+            lead.record(&black_box);
+        }
+        self.black_box = Some(black_box);
     }
 
     /// As [`open`](Self::open), with others who take over when `stage` fails.
@@ -240,6 +251,9 @@ impl Performance {
         let index = self.painter.canvas().playback_index(step.playback);
         step.pushes.iter().for_each(|push| self.history.add(push));
         let Step { frame, playback, pcm_48k, speaking, ask, moment, .. } = step;
+        for (utterance, step) in self.speech.take_steps() {
+            self.record_event(Some(frame), || Event::Utterance { id: utterance.0, step });
+        }
         let wish = ask.map(|ask| Wish { ask, asked: None, answer: None });
         self.planned.push_back(Planned { frame, playback, index, pcm_48k, speaking, moment, deadline, wish });
         self.ask_due();
@@ -273,11 +287,13 @@ impl Performance {
     /// One of an older epoch is dropped.
     pub fn accept(&mut self, arrived: Result<FrameReply, RecvError>) {
         match arrived {
-            Ok(FrameReply { seq, outcome: Outcome::Gone { reason, in_flight }, .. }) => {
-                let frame = self.lead.as_mut().and_then(|lead| lead.received(seq));
-                self.bid_farewell(reason, frame.filter(|_| in_flight));
-            }
-            Ok(reply) => self.note(reply),
+            Ok(reply) => match &reply.outcome {
+                Outcome::Gone { reason, in_flight } => {
+                    let frame = self.lead.as_mut().and_then(|lead| lead.received(&reply));
+                    self.bid_farewell(reason.clone(), frame.filter(|_| *in_flight));
+                }
+                _ => self.note(reply),
+            },
             Err(RecvError) => self.lose("its thread has ended".to_owned(), &[]),
         }
     }
@@ -303,7 +319,7 @@ impl Performance {
     /// A reply of the lead that is none of its last.
     pub(super) fn note(&mut self, reply: FrameReply) {
         let Some(mut lead) = self.lead.take() else { return };
-        lead.received(reply.seq);
+        lead.received(&reply);
         if !lead.is_of_old(&reply) {
             self.answer(&mut lead, reply);
         }
@@ -345,6 +361,7 @@ impl Performance {
             None => (self.painter.idle(index), UnitKind::Idle),
             Some(Wish { answer: None, .. }) => {
                 self.trouble.late += 1;
+                self.record_event(Some(frame), || Event::Held { reason: "no answer in time".to_owned() });
                 (self.held(index), UnitKind::Held)
             }
             Some(Wish { ask, answer: Some(answer), .. }) => {
@@ -370,6 +387,9 @@ impl Performance {
             UnitKind::Held => self.stats.held += 1,
         }
         self.note_holding(frame, kind);
+        if let Some(black_box) = &self.black_box {
+            black_box.left(frame, kind);
+        }
         self.painter.show(&picture);
         let kept_from = frame.saturating_sub(self.fps.frames_covering(History::LOOKBEHIND_LIMIT, 16_000));
         self.history.forget_before(self.fps.first_sample(kept_from, 16_000));
@@ -392,6 +412,14 @@ impl Performance {
         if self.held_since.is_none() {
             tracing::warn!(frame, message, "the last picture is held");
         }
+        self.record_event(Some(frame), || Event::Held { reason: message });
+    }
+
+    /// Costs nothing where nothing is recorded.
+    pub(super) fn record_event(&self, frame: Option<u64>, event: impl FnOnce() -> Event) {
+        if let Some(black_box) = &self.black_box {
+            black_box.note(frame, event());
+        }
     }
 
     /// Two lines for frames held in a row, however many they are.
@@ -410,6 +438,7 @@ impl Performance {
 
     /// Barge-in: empties the queue, the backend and every planned frame; idle goes on at the next frame.
     pub fn interrupt(&mut self) {
+        self.record_event(None, || Event::Interrupted);
         self.speech.clear();
         self.history.cut();
         self.leaving = None;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crossbeam_channel::{Receiver, TryRecvError};
 use lipcast_plugins_api::author::Capabilities;
 
+use super::black_box::UtteranceStep;
 use crate::audio::SpeechChunk;
 
 /// Counts a session's utterances.
@@ -34,6 +35,10 @@ pub struct SpeechQueue {
     gone: [u64; 2],
     /// Where utterances end, counted as `gone` at 48 kHz, that are read to their end and not yet taken to it.
     ends: VecDeque<u64>,
+    /// The same with those that are read to their beginning, for [`take_steps`](Self::take_steps).
+    marks: VecDeque<(u64, UtteranceId, UtteranceStep)>,
+    /// The utterance whose first chunk came last.
+    begun: Option<UtteranceId>,
     failures: Vec<(UtteranceId, String)>,
 }
 
@@ -53,6 +58,9 @@ impl SpeechQueue {
             let Some((id, chunks)) = self.waiting.front() else { return };
             match chunks.try_recv() {
                 Ok(SpeechEvent::Chunk(chunk)) => {
+                    if self.begun.replace(*id) != Some(*id) {
+                        self.marks.push_back((self.came[1], *id, UtteranceStep::Began));
+                    }
                     self.came[0] += chunk.at_16k.len() as u64;
                     self.came[1] += chunk.at_48k.len() as u64;
                     self.at_16k.extend(chunk.at_16k);
@@ -60,9 +68,9 @@ impl SpeechQueue {
                 }
                 Ok(SpeechEvent::Failed(message)) => {
                     self.failures.push((*id, message));
-                    self.end_utterance();
+                    self.end_utterance(UtteranceStep::BrokeOff);
                 }
-                Err(TryRecvError::Disconnected) => self.end_utterance(),
+                Err(TryRecvError::Disconnected) => self.end_utterance(UtteranceStep::Ended),
                 Err(TryRecvError::Empty) => return,
             }
         }
@@ -132,18 +140,21 @@ impl SpeechQueue {
         self.at_48k.clear();
         (self.came, self.gone) = Default::default();
         self.ends.clear();
+        self.marks.clear();
+        self.begun = None;
     }
 
     /// The two rates round an utterance's length each by itself. The longer one is made as long as the other, so that
     /// the next utterance begins at the same instant in both.
-    fn end_utterance(&mut self) {
-        self.waiting.pop_front();
+    fn end_utterance(&mut self, how: UtteranceStep) {
+        let ended = self.waiting.pop_front();
         let (exact, came) = (3 * self.came[0], self.came[1]);
         self.at_48k.extend(std::iter::repeat_n(0.0, exact.saturating_sub(came) as usize));
         let surplus = (came.saturating_sub(exact) as usize).min(self.at_48k.len());
         self.at_48k.truncate(self.at_48k.len() - surplus);
         self.came[1] = came.max(exact) - surplus as u64;
         self.ends.push_back(self.came[1]);
+        self.marks.extend(ended.map(|(id, _)| (self.came[1], id, how)));
         self.leave_behind();
     }
 
@@ -151,6 +162,17 @@ impl SpeechQueue {
         while self.ends.front().is_some_and(|end| *end <= self.gone[1]) {
             self.ends.pop_front();
         }
+    }
+
+    /// Which utterances began and ended to be heard, at 48 kHz, since the last call.
+    pub fn take_steps(&mut self) -> Vec<(UtteranceId, UtteranceStep)> {
+        let gone = self.gone[1];
+        let heard = |(at, _, step): &(u64, UtteranceId, UtteranceStep)| match step {
+            UtteranceStep::Began => *at < gone,
+            _ => *at <= gone,
+        };
+        let count = self.marks.iter().take_while(|mark| heard(mark)).count();
+        self.marks.drain(..count).map(|(_, id, step)| (id, step)).collect()
     }
 
     /// Utterances that broke off since the last call, and why.

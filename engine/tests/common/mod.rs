@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lipcast_codecs::{I420, I420Ref};
+use lipcast_codecs::I420;
 use lipcast_engine::avatar::Job;
 use lipcast_engine::backend::{AvatarSource, Instance, LocalInstance};
 use lipcast_engine::session::{Canvas, Stage};
@@ -84,9 +84,4 @@ pub(crate) fn stage(mode: &str) -> Stage {
         frame
     });
     Stage { canvas: Arc::new(GreyCanvas(frames.collect())), instance, avatar }
-}
-
-/// The avatar frame that a picture shows, read from its last chroma sample.
-pub(crate) fn avatar_frame_of(picture: I420Ref<'_>) -> usize {
-    usize::from(*picture.u.last().unwrap())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lipcast_engine::avatar::{AvatarId, Job};
+use lipcast_engine::session::black_box::Recording;
 use serde::Serialize;
 
 use super::events::{BackendChange, SessionEvents};
@@ -62,6 +63,9 @@ pub trait Studio: Send + Sync + 'static {
 
     /// What happens to a running session.
     fn events(&self, session: &str) -> Option<Arc<SessionEvents>>;
+
+    /// The last minutes of a session that runs, or that ended a while ago.
+    fn recording(&self, session: &str) -> Result<Recording, StudioError>;
 
     /// All running sessions.
     fn sessions(&self) -> Vec<SessionReport>;

@@ -52,7 +52,8 @@ pub fn per_frame_ms(
     Ok((thread_ms() - begun) / f64::from(FRAMES))
 }
 
-fn thread_ms() -> f64 {
+/// Processor time of this thread, milliseconds.
+pub(super) fn thread_ms() -> f64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
     tv_sec as f64 * 1e3 + tv_nsec as f64 / 1e6
 }

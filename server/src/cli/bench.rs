@@ -14,7 +14,7 @@ use crate::bench::crash::{self, Death};
 use crate::bench::isolation::{self, Comparison, percentile};
 use crate::bench::lipsync::{LipSync, Phone, Recording, phones, record};
 use crate::bench::rig::{Client, Rig};
-use crate::bench::{compose, sessions, start, sync};
+use crate::bench::{black_box, compose, sessions, start, sync};
 use crate::config::Config;
 use crate::studio::{Stages, speech_limits};
 
@@ -28,6 +28,8 @@ pub(super) enum Command {
     Start,
     /// What composing a frame costs.
     Compose,
+    /// What recording the last minutes of a session costs.
+    BlackBox,
     /// Sessions a core, beside a Python server that does the same work.
     Sessions(SessionsArguments),
     /// What a process of its own costs a frame, beside the same backend inside this one.
@@ -96,6 +98,10 @@ pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliEr
         Command::Sync(arguments) => measure_sync(&arguments),
         Command::Start => measure_start(&config),
         Command::Compose => measure_compose(),
+        Command::BlackBox => {
+            measure_black_box();
+            Ok(())
+        }
         Command::Sessions(arguments) => measure_sessions(&arguments),
         Command::Isolation(arguments) => measure_isolation(&config, &arguments),
         Command::Crash(arguments) => measure_crash(&config, &arguments),
@@ -259,6 +265,17 @@ fn measure_compose() -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+fn measure_black_box() {
+    for (name, format) in [("I420", PixelFormat::I420), ("RGB24", PixelFormat::Rgb24)] {
+        let black_box::Costs { patch, no_picture, idle } = black_box::per_frame_ms(256, format);
+        println!(
+            "a patch of 256x256 in {name}: {patch:.4} ms of processor time, {no_picture:.4} without its hash; \
+             an idle frame {:.0} ns",
+            idle * 1e6
+        );
+    }
 }
 
 fn measure_sessions(arguments: &SessionsArguments) -> Result<(), CliError> {

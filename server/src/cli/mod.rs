@@ -1,15 +1,17 @@
-//! The command line: `lipcast serve`, `render`, `avatar`, `plugin`, `config check`, `bench`.
+//! The command line: `lipcast serve`, `render`, `avatar`, `plugin`, `session`, `config check`, `bench`.
 //!
 //! Every command works from the folder of a `config.toml`, or of none, without further arguments.
 
 mod avatar;
 mod bench;
+mod client;
 mod config;
 mod opening;
 mod plugin;
 mod progress;
 mod render;
 mod serve;
+mod session;
 mod telemetry;
 
 use std::path::PathBuf;
@@ -43,6 +45,9 @@ enum Command {
     /// Plugins: begin one, check it, see what the plugin folders hold.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// What happened in a session: write its last minutes to a file, repeat them.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Measure: lip-sync, A/V sync, how fast things begin, what a process costs.
     #[command(subcommand)]
     Bench(bench::Command),
@@ -66,7 +71,7 @@ pub enum CliError {
     /// Nobody is there to do what was asked.
     #[error("{0}")]
     Unavailable(String),
-    /// A plugin could not be checked at all.
+    /// A plugin could not be checked at all, a recording not be repeated.
     #[error("{0}")]
     Unchecked(String),
     /// Anything else.
@@ -99,6 +104,7 @@ pub fn run() -> ExitCode {
         Some(Command::Render(own)) => render::run(settings, own),
         Some(Command::Avatar(command)) => avatar::run(settings, command),
         Some(Command::Plugin(command)) => plugin::run(settings, command),
+        Some(Command::Session(command)) => session::run(settings, command),
         Some(Command::Bench(command)) => bench::run(settings, command),
         Some(Command::Config(command)) => config::run(settings, command),
     };

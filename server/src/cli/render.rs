@@ -3,19 +3,15 @@
 //! The same input gives the same file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use lipcast_codecs::VideoConfig;
-use lipcast_engine::avatar::{Avatar, AvatarId, Job};
+use lipcast_engine::avatar::AvatarId;
 use lipcast_engine::media::{AudioTrackCodec, Mp4Writer};
-use lipcast_engine::session::{Stage, offline};
+use lipcast_engine::session::offline;
 
-use super::opening::Opening;
+use super::opening::{Opening, choose, keep_only};
 use super::{CliError, failed, load, progress};
-use crate::app::BackendState;
-use crate::config::BackendConfig;
-use crate::studio::{LAST_RESORT, Stages};
 
 /// Bits per second and pixel area of a picture that is meant to be kept: more than live video gets.
 const BITS_PER_PIXEL: f64 = 0.3;
@@ -94,34 +90,4 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
         summary.bytes as f64 / 1e6
     );
     Ok(())
-}
-
-/// Leaves the backend `name` alone in `backends`, so that no other is loaded.
-fn keep_only(backends: &mut Vec<BackendConfig>, name: &str) -> Result<(), CliError> {
-    if name != LAST_RESORT && backends.iter().all(|backend| backend.name != name) {
-        let known = backends.iter().map(|backend| backend.name.as_str()).chain([LAST_RESORT]);
-        let known = known.collect::<Vec<_>>().join(", ");
-        return Err(CliError::Setup(format!(
-            "--backend: there is no backend {name}\n    help: there are {known}"
-        )));
-    }
-    backends.retain(|backend| backend.name == name);
-    Ok(())
-}
-
-/// The first backend that can show `avatar`, or the one that was asked for; else every reason why not.
-fn choose(stages: &Stages, avatar: &Arc<Avatar>, wanted: Option<&str>) -> Result<Stage, CliError> {
-    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
-    let mut reasons: Vec<String> = Vec::new();
-    for report in stages.backends().iter().filter(|report| is_wanted(&report.name)) {
-        if report.state != BackendState::Ready {
-            reasons.push(format!("{}: {}", report.name, report.detail));
-            continue;
-        }
-        match stages.stage_on(avatar, &report.name, &Job::new()) {
-            Ok((stage, _)) => return Ok(stage),
-            Err(refusal) => reasons.push(refusal.to_string()),
-        }
-    }
-    Err(CliError::Unavailable(format!("avatar {} cannot be shown: {}", avatar.id(), reasons.join("; "))))
 }

@@ -46,6 +46,8 @@ pub struct SessionConfig {
     pub render_ahead: Duration,
     /// Utterances waiting in the queue.
     pub max_queued: usize,
+    /// How far back a session's black box reaches; zero: there is none.
+    pub black_box: Duration,
 }
 
 impl MediaConfig {
@@ -94,6 +96,7 @@ impl SessionConfig {
                 duration(Duration::from_millis(40)..=seconds(2)),
             ),
             max_queued: section.read("max_queued", 32, integer(1..=1_000)),
+            black_box: section.read("black_box", seconds(120), duration(seconds(0)..=seconds(600))),
         };
         section.finish();
         session

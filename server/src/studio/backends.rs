@@ -63,6 +63,12 @@ fn candidate(engine: &EngineConfig, backend: &BackendConfig) -> Result<Candidate
     Ok(Candidate { program, expected_id })
 }
 
+/// What a backend's settings are known again by: BLAKE3 of what is started and what it is handed.
+pub(crate) fn settings_mark(backend: &BackendConfig) -> String {
+    let text = format!("{:?} {}", backend.source, backend.config);
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
 /// A backend as clients are told.
 pub(super) fn report(report: backend::BackendReport) -> BackendReport {
     let state = match report.state {

@@ -1,6 +1,7 @@
 //! The studio over the engine: avatars from the store, backends that are ready, sessions that run.
 
 mod backends;
+mod black_boxes;
 mod clips;
 mod gallery;
 mod loading;
@@ -10,17 +11,19 @@ mod stages;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lipcast_codecs::VideoCodec;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
 use lipcast_engine::avatar::{Avatar, AvatarId, Job};
 use lipcast_engine::backend::ReloadError;
+use lipcast_engine::session::black_box::{AvatarMark, BlackBox, Limits, Recording, Subject};
 use lipcast_engine::session::live::{LiveConfig, SpeakError};
 use lipcast_engine::session::{Cast as EngineCast, OpenError};
 use tracing::Instrument;
 
+use self::black_boxes::BlackBoxes;
 use self::clips::Clips;
 use self::performance::{BeginError, Cast, Performance};
 use self::sessions::{Ended, Sessions};
@@ -32,7 +35,7 @@ use crate::config::{BackendConfig, CodecName, Config, EngineConfig};
 use crate::files::OpenedMedia;
 use crate::webrtc::WebrtcSettings;
 
-pub(crate) use self::backends::spec;
+pub(crate) use self::backends::{settings_mark, spec};
 pub use self::gallery::Gallery;
 pub(crate) use self::stages::last_resort;
 pub use self::stages::{LAST_RESORT, Refusal, Stages, StudioOpenError};
@@ -59,6 +62,7 @@ struct Inner {
     clips: Clips,
     current: Mutex<Option<AvatarId>>,
     sessions: Arc<Sessions<Performance>>,
+    black_boxes: Arc<BlackBoxes>,
 }
 
 impl EngineStudio {
@@ -80,9 +84,9 @@ impl EngineStudio {
         let webrtc = webrtc_settings(&config);
         let clips = Clips::new(speech_limits(&config));
         let (current, sessions) = (Mutex::default(), Sessions::new(config.server.max_sessions));
-        Ok(Self {
-            inner: Arc::new(Inner { config, engine, reread, webrtc, stages, clips, current, sessions }),
-        })
+        let black_boxes = Arc::default();
+        let inner = Inner { config, engine, reread, webrtc, stages, clips, current, sessions, black_boxes };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Returns when each backend is ready, has failed or is past its deadline.
@@ -291,6 +295,19 @@ impl Studio for EngineStudio {
         self.running(session).map(|performance| performance.events.clone())
     }
 
+    fn recording(&self, session: &str) -> Result<Recording, StudioError> {
+        if self.inner.config.session.black_box.is_zero() {
+            let detail = "session.black_box is \"0s\": nothing is recorded".to_owned();
+            return Err(StudioError::Conflict(detail));
+        }
+        let running = self.running(session).and_then(|performance| performance.live.black_box().cloned());
+        let found = running.or_else(|| self.inner.black_boxes.find(session, Instant::now()));
+        found.map(|black_box| black_box.recording()).ok_or_else(|| {
+            let detail = "there is no such session, neither running nor among the last that ended";
+            StudioError::Unknown(detail.to_owned())
+        })
+    }
+
     fn sessions(&self) -> Vec<SessionReport> {
         let running = self.inner.sessions.all();
         running.iter().map(|(name, performance)| performance.report(name)).collect()
@@ -342,6 +359,7 @@ impl EngineStudio {
             Some(id) => stages.avatar(&id)?,
             None => self.last_or_builtin()?,
         };
+        let black_box = self.black_box(&request.session, &avatar);
         let mut refused: Vec<String> = Vec::new();
         for stage in stages.stages_soon(&avatar, job.clone()) {
             if job.is_cancelled() {
@@ -360,6 +378,7 @@ impl EngineStudio {
                 first_viewer_wait: config.session.first_viewer_wait,
                 render_ahead: config.session.render_ahead,
                 max_queued: config.session.max_queued,
+                black_box: black_box.clone(),
             };
             let casting = Job::new();
             let engine = lock(&self.inner.engine).clone();
@@ -376,6 +395,7 @@ impl EngineStudio {
                 live,
                 cast: understudies,
                 casting,
+                black_boxes: self.inner.black_boxes.clone(),
                 video_bitrate: config.webrtc.video_bitrate,
                 audio_bitrate: config.webrtc.audio_bitrate,
             };
@@ -397,6 +417,21 @@ impl EngineStudio {
         }
         let (id, reasons) = (avatar.id(), refused.join("; "));
         Err(StudioError::Conflict(format!("no backend can show avatar \"{id}\": {reasons}")))
+    }
+
+    /// Where the last minutes of a session are recorded; `None` where the settings want nothing of it.
+    fn black_box(&self, session: &str, avatar: &Avatar) -> Option<BlackBox> {
+        let window = self.inner.config.session.black_box;
+        let engine = lock(&self.inner.engine);
+        let settings = engine.backends.iter().map(|backend| (backend.name.clone(), settings_mark(backend)));
+        let subject = Subject {
+            session: session.to_owned(),
+            program: concat!("lipcast ", env!("CARGO_PKG_VERSION")).to_owned(),
+            avatar: AvatarMark::of(avatar),
+            fps: avatar.fps(),
+            settings: settings.collect(),
+        };
+        (!window.is_zero()).then(|| BlackBox::new(subject, Limits::of(window)))
     }
 
     fn open_speech(&self, speech: &SpeechSource) -> Result<Option<SpeechDecoder>, StudioError> {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use lipcast_codecs::I420Ref;
@@ -14,6 +14,7 @@ use tracing::{Instrument, Span};
 
 use super::CancelOnDrop;
 use super::backends::mode_of;
+use super::black_boxes::BlackBoxes;
 use crate::app::{BackendChange, Mode, SessionEvent, SessionEvents, SessionReport, StudioError};
 use crate::live::{LiveStream, LiveUnit, StreamFormat};
 use crate::webrtc::{self, WebrtcSettings};
@@ -27,6 +28,7 @@ pub(super) struct Performance {
     pub(super) live: Arc<LiveSession>,
     pub(super) events: Arc<SessionEvents>,
     _casting: CancelOnDrop,
+    black_boxes: Arc<BlackBoxes>,
     stream: Arc<LiveStream>,
     /// Answered offers whose connection has not ended, connected or not.
     viewers: Arc<AtomicUsize>,
@@ -44,6 +46,8 @@ pub(super) struct Cast {
     pub(super) cast: engine::Cast,
     /// Stops what is prepared for those, when the session is over.
     pub(super) casting: Job,
+    /// Where its black box is kept when it is over.
+    pub(super) black_boxes: Arc<BlackBoxes>,
     /// Bits per second.
     pub(super) video_bitrate: u32,
     /// Bits per second.
@@ -71,8 +75,8 @@ impl Performance {
         let (width, height) = cast.stage.canvas.size();
         let fps = cast.live.fps;
         let events = Arc::new(SessionEvents::new());
-        let (told, stage) = (events.clone(), cast.stage);
-        let observer = Box::new(move |event| tell(&told, event));
+        let (told, stage, session) = (events.clone(), cast.stage, cast.session.clone());
+        let observer = Box::new(move |event| tell(&told, &session, event));
         let (live, units) = LiveSession::open_with(&cast.session, stage, cast.live, cast.cast, observer)?;
         let (ends, ended) = oneshot::channel();
         let format = StreamFormat {
@@ -95,8 +99,10 @@ impl Performance {
         tracing::info!(backend, width, height, fps = fps.as_f64(), "session opened");
         drop(_entered);
         let viewers = Arc::default();
-        let (avatar, mode, _casting) = (cast.avatar, cast.mode, CancelOnDrop(cast.casting));
-        let performance = Self { avatar, backend, mode, live, events, _casting, stream, viewers, span };
+        let (avatar, mode, black_boxes) = (cast.avatar, cast.mode, cast.black_boxes);
+        let _casting = CancelOnDrop(cast.casting);
+        let performance =
+            Self { avatar, backend, mode, live, events, _casting, black_boxes, stream, viewers, span };
         Ok((performance, ended))
     }
 
@@ -149,6 +155,10 @@ impl Performance {
     /// Ends it; viewers are told why.
     pub(super) fn end(&self, reason: &str) {
         self.events.push(SessionEvent::Ended { reason: reason.to_owned() });
+        if let Some(black_box) = self.live.black_box() {
+            black_box.end(reason);
+            self.black_boxes.keep(black_box, Instant::now());
+        }
         self.live.end();
     }
 
@@ -187,13 +197,19 @@ impl Performance {
 }
 
 /// Hands an event of the engine on to those who watch.
-fn tell(events: &SessionEvents, event: LiveEvent) {
+fn tell(events: &SessionEvents, session: &str, event: LiveEvent) {
     match event {
         LiveEvent::Moved(engine::Move { from, to, reason, frame }) => {
             let reason = reason.as_str();
             events.push(SessionEvent::Backend(BackendChange { from, to, reason, frame }));
         }
-        LiveEvent::Ended { error: Some(reason) } => events.push(SessionEvent::Ended { reason }),
+        LiveEvent::Ended { error: Some(reason) } => {
+            tracing::error!(
+                reason,
+                "ended by a fault; `lipcast session dump {session}` writes what happened"
+            );
+            events.push(SessionEvent::Ended { reason });
+        }
         // Whoever ended it tells why.
         LiveEvent::Ended { error: None } => {}
     }

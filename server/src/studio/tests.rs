@@ -196,9 +196,9 @@ fn studio_with(mortal: &Arc<Mortal>, folder: &tempfile::TempDir) -> EngineStudio
     let engine = Mutex::new(config.engine.clone());
     let (webrtc, clips) = (webrtc_settings(&config), Clips::new(speech_limits(&config)));
     let (current, sessions) = (Mutex::default(), Sessions::new(4));
-    EngineStudio {
-        inner: Arc::new(Inner { config, engine, reread: None, webrtc, stages, clips, current, sessions }),
-    }
+    let (reread, black_boxes) = (None, Arc::default());
+    let inner = Inner { config, engine, reread, webrtc, stages, clips, current, sessions, black_boxes };
+    EngineStudio { inner: Arc::new(inner) }
 }
 
 fn start(session: &str) -> StartRequest {

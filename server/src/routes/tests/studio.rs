@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lipcast_engine::avatar::{AvatarId, Job};
+use lipcast_engine::session::black_box::{AvatarMark, BlackBox, Limits, Recording, Subject};
+use lipcast_engine::time::FrameRate;
 
 use crate::app::{
     AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionEvents,
@@ -212,6 +214,21 @@ impl Studio for MemoryStudio {
             .sessions
             .contains_key(session)
             .then(|| state.events.entry(session.to_owned()).or_default().clone())
+    }
+
+    fn recording(&self, session: &str) -> Result<Recording, StudioError> {
+        let Some(report) = self.session(session) else {
+            return Err(StudioError::Unknown("there is no such session".to_owned()));
+        };
+        let id = report.avatar_id.as_str().to_owned();
+        let avatar =
+            AvatarMark { id, frames_blake3: String::new(), frame_count: 100, width: 512, height: 512 };
+        let (session, program) = (session.to_owned(), "lipcast".to_owned());
+        let (fps, settings) = (FrameRate::FPS_25, BTreeMap::new());
+        let subject = Subject { session, program, avatar, fps, settings };
+        let black_box = BlackBox::new(subject, Limits::of(Duration::from_secs(1)));
+        black_box.end("it was stopped");
+        Ok(black_box.recording())
     }
 
     async fn drain(&self, _: Duration) {

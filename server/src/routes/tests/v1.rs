@@ -1,6 +1,7 @@
 //! `/v1/*`: what the page needs, and its errors.
 
 use axum::http::Method;
+use lipcast_engine::session::black_box::Recording;
 use serde_json::json;
 
 use super::*;
@@ -232,4 +233,28 @@ async fn a_backend_is_reloaded_or_says_why_not() {
     assert_eq!(server.post("/v1/backends/demo/reload").await.json()["state"], "ready");
     assert_problem(&server.post("/v1/backends/onnx/reload").await, 409, "model.onnx is missing");
     assert_problem(&server.post("/v1/backends/x/reload").await, 404, "no backend \"x\"");
+}
+
+#[tokio::test]
+async fn a_dump_is_for_the_operator() {
+    let server = Server::with("tokens = [\"correct-horse-battery\"]");
+    let ask = |method: Method, uri: &'static str, token: String| {
+        let mut request = request(method, uri, Body::empty());
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        server.send(request)
+    };
+    let operator = || "correct-horse-battery".to_owned();
+    ask(Method::POST, "/api/webrtc/realtime/start?session_id=anna&audio_path=", operator()).await;
+    let dump = ask(Method::GET, "/v1/sessions/anna/dump", operator()).await;
+    assert_eq!(dump.status, 200);
+    assert_eq!(dump.headers["content-type"], "application/x-ndjson");
+    assert_eq!(dump.headers["cache-control"], "no-store");
+    let recording = Recording::read(&*dump.body).unwrap();
+    assert_eq!(recording.subject.session, "anna");
+    assert_problem(&ask(Method::GET, "/v1/sessions/otto/dump", operator()).await, 404, "no such session");
+    // It holds what was said before a viewer came.
+    let granted = ask(Method::POST, "/v1/sessions/anna/token", operator()).await.json();
+    let own = granted["token"].as_str().unwrap().to_owned();
+    assert_problem(&ask(Method::GET, "/v1/sessions/anna/dump", own).await, 403, "what was said");
+    assert_problem(&server.get("/v1/sessions/anna/dump").await, 401, "token");
 }

@@ -1,6 +1,7 @@
 //! The native API, `/v1/*`: JSON, problem details for errors, jobs for long work.
 
 mod avatars;
+mod dump;
 mod events;
 mod jobs;
 mod sessions;
@@ -31,6 +32,7 @@ pub(crate) fn quick() -> Router<App> {
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::stop))
+        .route("/v1/sessions/{id}/dump", get(dump::write))
         .route("/v1/sessions/{id}/events", get(events::follow))
         .route("/v1/sessions/{id}/speech", post(sessions::speak))
         .route("/v1/sessions/{id}/token", post(sessions::token))
