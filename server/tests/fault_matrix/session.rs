@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::row::Row;
 use crate::scene::{
     assert_alive, assert_control, assert_survived, chaos_before_probe, process, restarts, serve, signal,
-    turns, watch,
+    turns, until, watch,
 };
+use crate::whole::get;
 
 /// Pictures that a viewer may miss at most when a backend is lost: 120 ms.
 pub(crate) const AT_A_LOSS: i64 = 3;
@@ -116,10 +117,17 @@ fn row_07_a_health_call_that_hangs() {
          draws meanwhile",
     );
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("hung");
-    let fault = format!("{{ in = \"health\", do = \"hang\", unless_file = \"{}\" }}", file.display());
+    let begin = folder.path().join("begin");
+    let fault = format!("{{ in = \"health\", do = \"hang\", if_file = \"{}\" }}", begin.display());
     let mut rig = serve(&chaos_before_probe(&fault));
-    let report = watch(&rig, 17);
+    let report = std::thread::scope(|scope| {
+        let watched = scope.spawn(|| watch(&rig, 20));
+        until("it speaks", || {
+            get(&rig, "/v1/sessions").json()["sessions"].as_array().is_some_and(|all| !all.is_empty())
+        });
+        std::fs::write(&begin, "").unwrap();
+        watched.join().unwrap()
+    });
     record(&mut row, "health", &report);
     assert_survived(&report, AT_A_LOSS);
     assert_eq!(turns(&report)[..2], [1, 0], "{report}");
