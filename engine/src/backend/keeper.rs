@@ -21,9 +21,9 @@ use super::link::{Answer, Drawing, Link, Load, LocalLink, Opening, Origin, Proce
 use super::mailbox::Mailbox;
 use super::program::{BackendSpec, CrashList, Fingerprint, Program};
 use super::supervisor::{
-    Action, Event, LinkEvent, Outcome as Ended, Policy, Request, State, Supervisor, Warning,
+    Action, Event, LinkEvent, Note, Outcome as Ended, Policy, Request, State, Supervisor, Warning,
 };
-use super::{FrameReply, Outcome};
+use super::{BackendMeter, FrameReply, Outcome};
 
 /// What other threads ask of a keeper.
 pub(super) enum Letter {
@@ -90,11 +90,17 @@ impl Changes {
 pub(super) struct Keeper {
     mailbox: Arc<Mailbox<Letter>>,
     status: Arc<Mutex<Status>>,
+    meter: Arc<BackendMeter>,
 }
 
 impl Keeper {
-    /// Begins to bring `spec` up; returns at once.
-    pub(super) fn start(spec: BackendSpec, crashes: CrashList, changes: Changes) -> std::io::Result<Self> {
+    /// Begins to bring `spec` up; returns at once. `meter` counts on.
+    pub(super) fn start(
+        spec: BackendSpec,
+        crashes: CrashList,
+        changes: Changes,
+        meter: Arc<BackendMeter>,
+    ) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::new()?);
         let status = Arc::new(Mutex::new(Status {
             state: State::Starting,
@@ -105,17 +111,23 @@ impl Keeper {
             process: None,
         }));
         let (name, own, shown) = (spec.name.clone(), mailbox.clone(), status.clone());
+        let counts = meter.clone();
         thread::Builder::new().name(format!("backend {name}")).spawn(move || {
             let farewell = Farewell { mailbox: own.clone(), status: shown.clone(), changes: changes.clone() };
-            Desk::new(spec, own, shown, crashes, changes).run();
+            Desk::new(spec, own, shown, crashes, changes, counts).run();
             drop(farewell);
         })?;
-        Ok(Self { mailbox, status })
+        Ok(Self { mailbox, status, meter })
     }
 
     /// The backend as it stands.
     pub(super) fn status(&self) -> Status {
         lock(&self.status).clone()
+    }
+
+    /// What became of it.
+    pub(super) fn meter(&self) -> Arc<BackendMeter> {
+        self.meter.clone()
     }
 
     /// Tries it now, whatever happened.
@@ -167,6 +179,7 @@ struct Desk {
     status: Arc<Mutex<Status>>,
     changes: Changes,
     crashes: CrashList,
+    meter: Arc<BackendMeter>,
     actions: Vec<Action<Load>>,
     sample_due: Instant,
     /// The file that was refused, as it was then.
@@ -195,6 +208,7 @@ impl Desk {
         status: Arc<Mutex<Status>>,
         crashes: CrashList,
         changes: Changes,
+        meter: Arc<BackendMeter>,
     ) -> Self {
         // A process that takes too long is ended; see the field's own text for the others.
         let is_process = (spec.find)().is_ok_and(|found| matches!(found.program, Program::Process { .. }));
@@ -215,6 +229,7 @@ impl Desk {
             status,
             changes,
             crashes,
+            meter,
             actions: Vec::new(),
             sample_due: Instant::now(),
             refused: None,
@@ -345,6 +360,12 @@ impl Desk {
             }
             Action::Announce { state, reason } => self.announce(state, reason),
             Action::Warn(warning) => self.warn(&warning),
+            Action::Note(note) => {
+                self.meter.note(note);
+                if let (Note::Batch { .. }, Some(current)) = (note, &self.link) {
+                    current.condition.set_capacity(self.supervisor.capacity());
+                }
+            }
         }
     }
 
@@ -372,8 +393,9 @@ impl Desk {
         let plugin = match program {
             Program::Process { command, library } => {
                 let program = ProcessProgram { command, library };
+                let (meter, wake) = (self.meter.clone(), Arc::new(wake));
                 let started =
-                    ProcessLink::start(name, &program, config, expected_id, self.origin, Arc::new(wake));
+                    ProcessLink::start(name, &program, config, expected_id, self.origin, meter, wake);
                 return match started {
                     Ok(link) => Box::new(link),
                     Err(error) => {

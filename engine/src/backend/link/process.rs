@@ -18,8 +18,9 @@ use lipcast_wire::spawn::{Child, ChildCommand, Ends};
 use rustix::event::{PollFd, PollFlags};
 use serde_json::Value;
 
-use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer, left_out};
+use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer, left_out, resident_bytes};
 use crate::avatar::Job;
+use crate::backend::BackendMeter;
 use crate::backend::host_services::{ChildEvents, JobProgress};
 use crate::backend::mailbox::Mailbox;
 use crate::backend::supervisor::{LinkEvent, Op, Ticket};
@@ -89,6 +90,7 @@ impl ProcessLink {
         config: Value,
         expected_id: Option<String>,
         origin: Origin,
+        meter: Arc<BackendMeter>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> std::io::Result<Self> {
         let news = Arc::new(Mailbox::new()?);
@@ -101,7 +103,7 @@ impl ProcessLink {
             }
         };
         let closed = tell.clone();
-        let events = Arc::new(ChildEvents::new(name, move |reason: &str| {
+        let events = Arc::new(ChildEvents::new(name, meter, move |reason: &str| {
             // A process that is ending closes its socket a moment before, and that it ended is what should be told.
             thread::sleep(A_MOMENT);
             closed(News::Broken(format!("its control socket: {reason}")));
@@ -359,9 +361,7 @@ impl Link for ProcessLink {
     }
 
     fn memory(&self) -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
-        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * rustix::param::page_size() as u64)
+        resident_bytes(self.child.id())
     }
 
     fn process(&self) -> Option<u32> {
