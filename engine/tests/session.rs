@@ -75,6 +75,7 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
         // Generous: this test counts frames on machines that are busy with other tests.
         render_ahead: Duration::from_secs(2),
         max_queued: 1,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(session.status().state, LiveState::Waiting);
@@ -119,6 +120,7 @@ fn live_a_session_that_nobody_watches_ends() {
         first_viewer_wait: Duration::ZERO,
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(units.iter().count(), 0);
@@ -132,6 +134,7 @@ fn live_utterances_take_their_places_in_the_queue() {
         first_viewer_wait: Duration::from_secs(30),
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     let first = session.speak(speech(&tone(5))).unwrap();

@@ -42,6 +42,7 @@ pub fn first_speech_frame(
         first_viewer_wait: Duration::from_secs(5),
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("bench", stage, config)?;
     let video = VideoConfig { width, height, fps: (fps.num(), fps.den()), bitrate: 1_500_000 };

@@ -8,15 +8,17 @@ use async_trait::async_trait;
 use lipcast_engine::avatar::{AvatarId, Job};
 
 use crate::app::{
-    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionEvents,
-    SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, BackendState, Census, Mode, OfferRequest, QueuedSpeech, Rejection,
+    SessionEvents, SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::files::OpenedMedia;
+use crate::metrics::Metrics;
 
 /// What the routes did to it can be looked at.
 #[derive(Default)]
 pub(super) struct MemoryStudio {
     pub(super) state: Mutex<State>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -56,6 +58,8 @@ impl Studio for MemoryStudio {
                 required: self.state.lock().unwrap().model_required,
                 restarts: 0,
                 process: None,
+                capacity_fps: None,
+                load_fps: 0,
             },
             BackendReport {
                 name: "demo".into(),
@@ -65,6 +69,8 @@ impl Studio for MemoryStudio {
                 required: false,
                 restarts: 0,
                 process: None,
+                capacity_fps: None,
+                load_fps: 0,
             },
         ]
     }
@@ -131,6 +137,7 @@ impl Studio for MemoryStudio {
             return Err(StudioError::Busy {
                 detail: "16 sessions run, the most there may be".into(),
                 retry_after: 5,
+                reason: Rejection::Sessions,
             });
         }
         if state.sessions.contains_key(&request.session) {
@@ -239,6 +246,14 @@ impl Studio for MemoryStudio {
             ));
         }
         Ok("v=0 answer".into())
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    fn census(&self) -> Census {
+        Census { running: self.state.lock().unwrap().sessions.len(), ..Census::default() }
     }
 
     async fn shut_down(&self) {}
