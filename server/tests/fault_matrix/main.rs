@@ -9,8 +9,10 @@ mod whole;
 
 mod drain;
 mod init;
+mod metrics;
 mod row;
 mod scene;
 mod server;
 mod session;
+mod slow;
 mod store;
