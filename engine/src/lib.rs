@@ -8,6 +8,8 @@
 
 pub mod time;
 
+pub mod meter;
+
 pub mod audio;
 
 pub mod media;

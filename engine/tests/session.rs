@@ -84,6 +84,7 @@ fn live_no_frame_number_is_missing_and_the_head_does_not_jump() {
         render_ahead: Duration::from_secs(2),
         max_queued: 1,
         black_box: None,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(session.status().state, LiveState::Waiting);
@@ -158,6 +159,7 @@ fn live_a_panic_ends_its_session_tells_so_and_leaves_others_alone() {
         render_ahead: Duration::from_secs(2),
         max_queued: 1,
         black_box: None,
+        meter: Default::default(),
     };
     let (told, events) = crossbeam_channel::unbounded();
     let stage = common::stage("barcode");
@@ -205,6 +207,7 @@ fn live_a_session_that_nobody_watches_ends() {
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
         black_box: None,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     assert_eq!(units.iter().count(), 0);
@@ -219,6 +222,7 @@ fn live_utterances_take_their_places_in_the_queue() {
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
         black_box: None,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("test", common::stage("barcode"), config).unwrap();
     let first = session.speak(speech(&tone(5))).unwrap();

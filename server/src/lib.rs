@@ -12,6 +12,8 @@ pub mod plugins;
 
 pub mod files;
 
+pub mod metrics;
+
 pub mod app;
 
 mod routes;

@@ -1,10 +1,13 @@
 //! What a backend says, in our log; and the progress of its long calls, for whoever watches the job.
 
+use std::sync::Arc;
+
 use lipcast_plugins_api::author::{LogLevel, MetricKind};
 use lipcast_plugins_api::loader::{HostServices, Progress};
 use lipcast_wire::client::Events;
 use serde_json::Value;
 
+use super::BackendMeter;
 use crate::avatar::Job;
 
 /// Progress of a long call.
@@ -38,13 +41,14 @@ impl HostServices for TracingHost {
 /// What a backend's process says.
 pub(super) struct ChildEvents<F> {
     backend: String,
+    meter: Arc<BackendMeter>,
     closed: F,
 }
 
 impl<F: Fn(&str) + Send + Sync> ChildEvents<F> {
     /// `closed` is told when there is nobody at the other end of the socket any more.
-    pub(super) fn new(backend: &str, closed: F) -> Self {
-        Self { backend: backend.to_owned(), closed }
+    pub(super) fn new(backend: &str, meter: Arc<BackendMeter>, closed: F) -> Self {
+        Self { backend: backend.to_owned(), meter, closed }
     }
 }
 
@@ -59,6 +63,7 @@ impl<F: Fn(&str) + Send + Sync> Events for ChildEvents<F> {
     }
 
     fn dropped(&self, lines: u64) {
+        self.meter.dropped_lines.add(lines);
         tracing::warn!(backend = self.backend, lines, "it says too much: lines were dropped");
     }
 

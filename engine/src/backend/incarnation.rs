@@ -4,7 +4,7 @@ use std::any::Any;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use lipcast_plugins_api::author::{Error, IdleBy, RestPolicy};
@@ -18,7 +18,7 @@ use super::link::{Audio, Control, Opened, Opening, Person};
 use super::mailbox::Mailbox;
 use super::supervisor::{Event, Request};
 use super::{
-    AvatarInfo, AvatarSource, BackendError, FrameMask, FrameReply, FrameRequest, Idle, Instance,
+    AvatarInfo, AvatarSource, BackendError, Capacity, FrameMask, FrameReply, FrameRequest, Idle, Instance,
     LoadedAvatar, Rest, SessionParams, SessionPort,
 };
 use crate::avatar::Job;
@@ -30,11 +30,52 @@ pub(super) struct Condition {
     batch_p99_ns: AtomicU64,
     late: AtomicBool,
     lost: OnceLock<String>,
+    /// Frames in a thousand seconds; 0: not known.
+    capacity: AtomicU64,
+    /// When the last batch came back, milliseconds since `since`.
+    batch_at: AtomicU64,
+    /// When a session left because it was late, milliseconds since `since` and one; 0: never.
+    blamed_at: AtomicU64,
+    since: Since,
+}
+
+/// When a condition began to be told.
+#[derive(Debug)]
+struct Since(Instant);
+
+impl Default for Since {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
 }
 
 impl Condition {
     pub(super) fn set_batch_p99(&self, p99: Duration) {
         self.batch_p99_ns.store(p99.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// A batch has come back; frames per second, as far as is known.
+    pub(super) fn set_capacity(&self, capacity: Option<f64>) {
+        // Below one frame in a thousand seconds it is known nevertheless.
+        let capacity = capacity.map_or(0, |rate| ((rate * 1_000.0) as u64).max(1));
+        self.batch_at.store(self.since.0.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.capacity.store(capacity, Ordering::Relaxed);
+    }
+
+    fn capacity(&self) -> Option<Capacity> {
+        let ago = |at: &AtomicU64| {
+            self.since.0.elapsed().saturating_sub(Duration::from_millis(at.load(Ordering::Relaxed)))
+        };
+        match self.capacity.load(Ordering::Relaxed) {
+            0 if self.blamed_at.load(Ordering::Relaxed) == 0 => None,
+            // Left before enough was seen of it: all that is known is that it was not enough.
+            0 => Some(Capacity { frames_per_second: 0.0, age: ago(&self.blamed_at) }),
+            known => Some(Capacity { frames_per_second: known as f64 / 1_000.0, age: ago(&self.batch_at) }),
+        }
+    }
+
+    fn blame(&self) {
+        self.blamed_at.store(self.since.0.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
     pub(super) fn set_late(&self, late: bool) {
@@ -146,6 +187,14 @@ impl Instance for Incarnation {
 
     fn is_late(&self) -> bool {
         self.condition.late.load(Ordering::Relaxed)
+    }
+
+    fn capacity(&self) -> Option<Capacity> {
+        self.condition.capacity()
+    }
+
+    fn blame(&self) {
+        self.condition.blame();
     }
 
     fn prepare_avatar(

@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 /// What an avatar is prepared from: the source's own RGB, never a copy that went through I420.
 pub use lipcast_plugins_api::loader::Source as AvatarSource;
 
-use super::{Code, FrameMask, FrameReply, FrameRequest};
+use super::{BackendMeter, Capacity, Code, FrameMask, FrameReply, FrameRequest};
 use crate::avatar::Job;
 use crate::time::FrameRate;
 
@@ -122,7 +122,7 @@ pub struct RequestFlags {
     pub first: bool,
     /// No later frame of this run has audio.
     pub last: bool,
-    /// The result will not be shown; a sequential backend still has to advance.
+    /// The result will not be shown; a sequential backend still has to advance, others are not asked.
     pub discard_ok: bool,
     /// A backend broke while this frame was in its batch: it shares its next batch with nobody.
     pub alone: bool,
@@ -162,6 +162,16 @@ pub trait Instance: Send + Sync {
     /// Whether a batch is out past the time that its first frame leaves.
     fn is_late(&self) -> bool {
         false
+    }
+    /// What it can draw, once it has drawn enough to tell, or was [blamed](Self::blame) before it had.
+    fn capacity(&self) -> Option<Capacity> {
+        None
+    }
+    /// A session leaves it because it is late. Unless it is known to draw in time, others are to stay away for a while.
+    fn blame(&self) {}
+    /// Its counters, where nobody else keeps them.
+    fn meter(&self) -> Option<Arc<BackendMeter>> {
+        None
     }
     /// Streams the avatar's blob to `sink`.
     ///

@@ -23,9 +23,9 @@ use super::link::{
 use super::mailbox::Mailbox;
 use super::program::{BackendSpec, Candidate, CrashList, Fingerprint, Program};
 use super::supervisor::{
-    Action, Event, LinkEvent, Outcome as Ended, Policy, Request, State, Supervisor, Warning,
+    Action, Event, LinkEvent, Note, Outcome as Ended, Policy, Request, State, Supervisor, Warning,
 };
-use super::{FrameReply, Outcome};
+use super::{BackendMeter, FrameReply, Outcome};
 use crate::sync::lock;
 
 /// What other threads ask of a keeper.
@@ -96,11 +96,17 @@ impl Changes {
 pub(super) struct Keeper {
     mailbox: Arc<Mailbox<Letter>>,
     status: Arc<Mutex<Status>>,
+    meter: Arc<BackendMeter>,
 }
 
 impl Keeper {
-    /// Begins to bring `spec` up; returns at once.
-    pub(super) fn start(spec: BackendSpec, crashes: CrashList, changes: Changes) -> std::io::Result<Self> {
+    /// Begins to bring `spec` up; returns at once. `meter` counts on.
+    pub(super) fn start(
+        spec: BackendSpec,
+        crashes: CrashList,
+        changes: Changes,
+        meter: Arc<BackendMeter>,
+    ) -> std::io::Result<Self> {
         let mailbox = Arc::new(Mailbox::new()?);
         let status = Arc::new(Mutex::new(Status {
             state: State::Starting,
@@ -111,12 +117,13 @@ impl Keeper {
             process: None,
         }));
         let (name, own, shown) = (spec.name.clone(), mailbox.clone(), status.clone());
+        let counts = meter.clone();
         thread::Builder::new().name(format!("backend {name}")).spawn(move || {
             let farewell = Farewell { mailbox: own.clone(), status: shown.clone(), changes: changes.clone() };
-            Desk::new(spec, own, shown, crashes, changes).run();
+            Desk::new(spec, own, shown, crashes, changes, counts).run();
             drop(farewell);
         })?;
-        Ok(Self { mailbox, status })
+        Ok(Self { mailbox, status, meter })
     }
 
     /// The backend as it stands.
@@ -150,6 +157,11 @@ impl Keeper {
             }
             changes.wait(known, left);
         }
+    }
+
+    /// What became of it.
+    pub(super) fn meter(&self) -> Arc<BackendMeter> {
+        self.meter.clone()
     }
 
     /// Tries it now, whatever happened.
@@ -203,6 +215,7 @@ struct Desk {
     status: Arc<Mutex<Status>>,
     changes: Changes,
     crashes: CrashList,
+    meter: Arc<BackendMeter>,
     actions: Vec<Action<Load>>,
     sample_due: Instant,
     /// The file that was refused, as it was then.
@@ -231,6 +244,7 @@ impl Desk {
         status: Arc<Mutex<Status>>,
         crashes: CrashList,
         changes: Changes,
+        meter: Arc<BackendMeter>,
     ) -> Self {
         // A process that takes too long is ended; see the field's own text for the others.
         let found = (spec.find)();
@@ -253,6 +267,7 @@ impl Desk {
             status,
             changes,
             crashes,
+            meter,
             actions: Vec::new(),
             sample_due: Instant::now(),
             refused: None,
@@ -383,6 +398,12 @@ impl Desk {
             }
             Action::Announce { state, reason } => self.announce(state, reason),
             Action::Warn(warning) => self.warn(&warning),
+            Action::Note(note) => {
+                self.meter.note(note);
+                if let (Note::Batch { .. }, Some(current)) = (note, &self.link) {
+                    current.condition.set_capacity(self.supervisor.capacity());
+                }
+            }
         }
     }
 
@@ -410,8 +431,9 @@ impl Desk {
         let plugin = match program {
             Program::Process { command, library } => {
                 let program = ProcessProgram { command, library };
+                let (meter, wake) = (self.meter.clone(), Arc::new(wake));
                 let started =
-                    ProcessLink::start(name, &program, config, expected_id, self.origin, Arc::new(wake));
+                    ProcessLink::start(name, &program, config, expected_id, self.origin, meter, wake);
                 return match started {
                     Ok(link) => Box::new(link),
                     Err(error) => {

@@ -13,7 +13,10 @@ use serde_json::Value;
 use super::keeper::{Changes, Keeper};
 use super::program::{BackendSpec, Candidate, CrashList, Program};
 use super::supervisor::Policy;
-use super::{AvatarSource, BackendError, FrameReply, Instance, LoadedAvatar, SessionParams, SessionPort};
+use super::{
+    AvatarSource, BackendError, BackendMeter, Capacity, FrameReply, Instance, LoadedAvatar, SessionParams,
+    SessionPort,
+};
 use crate::avatar::Job;
 
 /// Why an instance could not be made.
@@ -30,8 +33,8 @@ pub enum OpenError {
 /// A backend instance in this process. When it goes, the backend does.
 pub struct LocalInstance {
     incarnation: Arc<dyn Instance>,
-    // Ends the backend's thread when it is dropped.
-    _keeper: Keeper,
+    /// Ends the backend's thread when it is dropped.
+    keeper: Keeper,
 }
 
 impl LocalInstance {
@@ -65,10 +68,10 @@ impl LocalInstance {
     /// When it is refused, or does not come up at the first attempt.
     pub fn start(spec: BackendSpec) -> Result<Arc<Self>, OpenError> {
         let changes = Changes::default();
-        let keeper = Keeper::start(spec, CrashList::default(), changes.clone())
+        let keeper = Keeper::start(spec, CrashList::default(), changes.clone(), Arc::default())
             .map_err(|error| OpenError::Create(format!("no thread for it: {error}")))?;
         let incarnation = keeper.wait_ready(&changes, None).map_err(OpenError::Create)?;
-        Ok(Arc::new(Self { incarnation, _keeper: keeper }))
+        Ok(Arc::new(Self { incarnation, keeper }))
     }
 }
 
@@ -103,6 +106,18 @@ impl Instance for LocalInstance {
 
     fn is_late(&self) -> bool {
         self.incarnation.is_late()
+    }
+
+    fn capacity(&self) -> Option<Capacity> {
+        self.incarnation.capacity()
+    }
+
+    fn blame(&self) {
+        self.incarnation.blame();
+    }
+
+    fn meter(&self) -> Option<Arc<BackendMeter>> {
+        Some(self.keeper.meter())
     }
 
     fn prepare_avatar(

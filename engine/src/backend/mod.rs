@@ -10,6 +10,9 @@ pub use instance::{
     SessionPort,
 };
 
+mod capacity;
+pub use capacity::{Capacity, Room};
+
 mod patch;
 pub use patch::{
     Alpha, Code, FrameMask, FrameReply, FrameRequest, Outcome, Patch, PixelFormat, Pixels, Rect,
@@ -21,6 +24,9 @@ mod program;
 /// What is executed for a backend in a process of its own.
 pub use lipcast_wire::spawn::ChildCommand;
 pub use program::{BackendSpec, Candidate, Finder, Program};
+
+mod meter;
+pub use meter::BackendMeter;
 
 mod mailbox;
 
@@ -39,7 +45,7 @@ mod load;
 pub use load::{LoadError, load_avatar, load_existing};
 
 mod registry;
-pub use registry::{BackendReport, Backends, ReportedState};
+pub use registry::{BackendFigures, BackendReport, Backends, ReportedState};
 
 mod reload;
 pub use reload::ReloadError;

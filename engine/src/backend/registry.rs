@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::Instance;
 use super::keeper::{Changes, Keeper, Status};
+use super::link::resident_bytes;
 use super::program::{BackendSpec, CrashList};
 use super::supervisor::State;
+use super::{BackendMeter, Capacity, Instance};
 use crate::sync::lock;
 
 /// Where a backend is, in a word.
@@ -31,7 +32,7 @@ pub enum ReportedState {
 }
 
 /// A backend as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BackendReport {
     /// Its name in the configuration.
     pub name: String,
@@ -47,6 +48,19 @@ pub struct BackendReport {
     pub restarts: u64,
     /// Its process, if it has one.
     pub process: Option<u32>,
+    /// What it can draw, once that was measured.
+    pub capacity: Option<Capacity>,
+}
+
+/// A backend in numbers.
+#[derive(Debug, Clone)]
+pub struct BackendFigures {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What became of it.
+    pub meter: Arc<BackendMeter>,
+    /// Resident bytes of its process, if it has one.
+    pub resident: Option<u64>,
 }
 
 pub(super) enum Slot {
@@ -82,7 +96,7 @@ impl Backends {
     pub fn open(specs: Vec<BackendSpec>, last_resort: Arc<dyn Instance>) -> Arc<Self> {
         let (changes, crashes) = (Changes::default(), CrashList::default());
         let start = |spec: BackendSpec| {
-            let keeper = Keeper::start(spec.clone(), crashes.clone(), changes.clone());
+            let keeper = Keeper::start(spec.clone(), crashes.clone(), changes.clone(), Arc::default());
             Slot::Kept { spec: Box::new(spec), keeper: keeper.expect("the system can start a thread") }
         };
         let slots = Mutex::new(specs.into_iter().map(start).collect());
@@ -129,6 +143,42 @@ impl Backends {
         self.lock().iter().map(describe).collect()
     }
 
+    /// The figures of every backend in order of preference, and of the last resort. Reads a file for each process.
+    pub fn figures(&self) -> Vec<BackendFigures> {
+        let given = |instance: &Arc<dyn Instance>| {
+            Some(BackendFigures {
+                name: instance.name().to_owned(),
+                meter: instance.meter()?,
+                resident: None,
+            })
+        };
+        let slots = self.lock();
+        let figures = slots.iter().filter_map(|slot| match slot {
+            Slot::Kept { spec, keeper } => Some(BackendFigures {
+                name: spec.name.clone(),
+                meter: keeper.meter(),
+                resident: keeper.status().process.and_then(resident_bytes),
+            }),
+            Slot::Given(instance) => given(instance),
+        });
+        figures.chain(given(&self.last_resort)).collect()
+    }
+
+    /// The one that serves when no other does.
+    pub fn last_resort(&self) -> &Arc<dyn Instance> {
+        &self.last_resort
+    }
+
+    /// The counters of the backend `name`; fresh ones where nobody counts.
+    pub(super) fn meter_of(&self, name: &str) -> Arc<BackendMeter> {
+        let slots = self.lock();
+        let meter = slots.iter().find(|slot| slot.name() == name).and_then(|slot| match slot {
+            Slot::Kept { keeper, .. } => Some(keeper.meter()),
+            Slot::Given(instance) => instance.meter(),
+        });
+        meter.unwrap_or_default()
+    }
+
     /// Those that can serve now, in order of preference; the last resort ends the list.
     pub fn ready(&self) -> Vec<Arc<dyn Instance>> {
         let mut ready: Vec<Arc<dyn Instance>> = self
@@ -173,7 +223,12 @@ fn kept(spec: &BackendSpec, status: &Status) -> BackendReport {
         required: spec.required,
         restarts: status.incarnations.saturating_sub(1),
         process: status.process,
+        capacity: status.incarnation.as_ref().and_then(|there| there.capacity()).filter(is_measured),
     }
+}
+
+fn is_measured(capacity: &Capacity) -> bool {
+    capacity.frames_per_second > 0.0
 }
 
 fn given(instance: &dyn Instance) -> BackendReport {
@@ -181,8 +236,9 @@ fn given(instance: &dyn Instance) -> BackendReport {
         None => (ReportedState::Ready, instance.summary()),
         Some(reason) => (ReportedState::Failed, reason),
     };
+    let capacity = instance.capacity().filter(is_measured);
     let (name, id) = (instance.name().to_owned(), Some(instance.blob_key().0.to_owned()));
-    BackendReport { name, state, id, detail, required: false, restarts: 0, process: None }
+    BackendReport { name, state, id, detail, required: false, restarts: 0, process: None, capacity }
 }
 
 fn state_of(status: &Status, init_timeout: Duration) -> (ReportedState, String) {

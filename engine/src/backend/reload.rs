@@ -3,9 +3,13 @@
 //! Sessions notice by themselves: whoever draws for them is no longer among those who are ready, so they move to who
 //! is, without a held frame. The old one ends when they have left it.
 
+use std::sync::Arc;
+
+use super::BackendMeter;
 use super::keeper::Keeper;
 use super::program::{BackendSpec, CrashList};
 use super::registry::{Backends, Slot};
+use super::supervisor::{Cause, Note};
 use crate::sync::lock;
 
 /// Why a backend was not replaced; the one before serves on.
@@ -49,10 +53,12 @@ impl Backends {
         if !lock(&self.reloading).insert(name.clone()) {
             return Err(ReloadError::Opening(name));
         }
-        let opened = self.bring_up(&spec);
+        let meter = self.meter_of(&name);
+        let opened = self.bring_up(&spec, meter.clone());
         lock(&self.reloading).remove(&name);
         let keeper = opened.map_err(|reason| ReloadError::Refused { name: name.clone(), reason })?;
         tracing::info!(backend = name, "replaced");
+        meter.note(Note::Restart(Cause::Operator));
         let mut slots = self.lock();
         // Slots are never taken away.
         let slot = slots.iter_mut().find(|slot| slot.name() == name);
@@ -65,9 +71,9 @@ impl Backends {
     }
 
     /// A keeper whose backend is ready.
-    fn bring_up(&self, spec: &BackendSpec) -> Result<Keeper, String> {
+    fn bring_up(&self, spec: &BackendSpec, meter: Arc<BackendMeter>) -> Result<Keeper, String> {
         // Somebody wants it now, whatever happened before.
-        let keeper = Keeper::start(spec.clone(), CrashList::default(), self.changes.clone())
+        let keeper = Keeper::start(spec.clone(), CrashList::default(), self.changes.clone(), meter)
             .map_err(|error| format!("no thread for it: {error}"))?;
         keeper.wait_ready(&self.changes, Some(spec.init_timeout))?;
         Ok(keeper)

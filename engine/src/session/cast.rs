@@ -57,6 +57,9 @@ pub enum MoveReason {
 }
 
 impl MoveReason {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 5] = [Self::Lost, Self::Late, Self::Failing, Self::Return, Self::Replaced];
+
     /// The reason in a word, for clients.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
 use super::black_box::{BlackBox, Event, UtteranceStep};
-use super::{Cast, Move, OpenError, Performance, PerformanceStats, SpeechEvent, Stage, Unit, UtteranceId};
+use super::{
+    Cast, Move, OpenError, Performance, PerformanceStats, SessionMeter, SpeechEvent, Stage, Unit, UtteranceId,
+};
 use crate::audio::SpeechDecoder;
 use crate::time::FrameRate;
 
@@ -28,6 +30,8 @@ pub struct LiveConfig {
     pub max_queued: usize,
     /// Where the session's last minutes are recorded, if anywhere.
     pub black_box: Option<BlackBox>,
+    /// Where its frames are counted.
+    pub meter: Arc<SessionMeter>,
 }
 
 /// Where a live session is.
@@ -191,7 +195,18 @@ impl LiveSession {
         let shared = Arc::new(Shared { unfinished, status: Mutex::new(status), started: Mutex::new(None) });
         let (max_queued, black_box) = (config.max_queued, config.black_box.clone());
         let shown = shared.clone();
-        let run = Run { performance, config, inbox, units, shared: shown, observer, known: 0, over: false };
+        let counted = PerformanceStats::default();
+        let run = Run {
+            performance,
+            config,
+            inbox,
+            units,
+            shared: shown,
+            observer,
+            counted,
+            known: 0,
+            over: false,
+        };
         let span = tracing::Span::current();
         thread::Builder::new()
             .name(format!("session {name}"))
@@ -291,6 +306,8 @@ struct Run {
     units: Sender<Unit>,
     shared: Arc<Shared>,
     observer: Observer,
+    /// The counters as they were counted last.
+    counted: PerformanceStats,
     /// Utterances in the queue when it was last looked at.
     known: usize,
     over: bool,
@@ -368,6 +385,8 @@ impl Run {
                 return;
             }
             let unit = self.performance.give().expect("frame `frame` was planned above");
+            let stats = self.performance.stats();
+            self.config.meter.count(&unit, &std::mem::replace(&mut self.counted, stats), &stats);
             for (utterance, message) in self.performance.speech_mut().take_failures() {
                 tracing::warn!(utterance = utterance.0, message, "an utterance broke off");
             }

@@ -30,8 +30,13 @@ pub use cast::{Cast, Casting, Move, MoveReason, Standby};
 
 mod troupe;
 
+mod shedding;
+
 mod performance;
 pub use performance::{OpenError, Performance, PerformanceStats, Stage};
+
+mod meter;
+pub use meter::SessionMeter;
 
 mod moves;
 

@@ -9,8 +9,9 @@ use super::black_box::Event;
 use super::cast::{Move, MoveReason};
 use super::line::Line;
 use super::performance::{Performance, Planned};
+use super::shedding::Shedding;
 use super::troupe::Situation;
-use crate::backend::{FrameReply, Outcome};
+use crate::backend::{Capacity, FrameReply, Outcome};
 
 /// What a performance remembers for its moves.
 #[derive(Default)]
@@ -60,7 +61,7 @@ impl Performance {
             self.lose(format!("it left {} frames unanswered", lead.waiting()), &[]);
         }
         let (now, idle) = (self.timeline.next_frame(), !self.is_speaking());
-        let in_trouble = self.trouble.late >= Trouble::LATE || self.is_failing();
+        let in_trouble = self.is_late() || self.is_failing();
         let Some(troupe) = &mut self.troupe else { return };
         let lead = self.lead.as_ref().map(Line::instance);
         troupe.attend(Situation { lead, in_trouble, now });
@@ -79,23 +80,69 @@ impl Performance {
         }
     }
 
-    /// After a frame was given out: a backend that is late or fails hands over to one that is ready.
+    /// After a frame was given out: a backend that is late or fails hands over to one that is ready. Where there is
+    /// none, one that is late is asked for less.
     pub(super) fn judge(&mut self, frame: u64) {
         let second = self.timeline.second();
         self.trouble.failed.retain(|failed| failed + second > frame);
-        let late = self.trouble.late >= Trouble::LATE;
-        let reason = if late { MoveReason::Late } else { MoveReason::Failing };
+        let late = self.is_late();
         if !late && !self.is_failing() {
             return;
         }
         // One that has just taken over has to catch up with the frames that the one before left.
-        let settled_in = self.trouble.moved_at.is_none_or(|at| frame >= at + second);
-        let now = self.timeline.next_frame();
-        let (Some(troupe), Some(lead), true) = (&mut self.troupe, &self.lead, settled_in) else { return };
-        if let Some(line) = troupe.take(now) {
-            troupe.note_trouble(lead.instance(), now);
-            self.hand_over(line, reason);
+        if self.lead.is_none() || self.trouble.moved_at.is_some_and(|at| frame < at + second) {
+            return;
         }
+        let now = self.timeline.next_frame();
+        let line = match &mut self.troupe {
+            // Somebody who was late or is too slow as well would only be late in turn.
+            Some(troupe) if late => troupe.take_trusted(now),
+            Some(troupe) => troupe.take(now),
+            None => None,
+        };
+        match line {
+            Some(line) => {
+                if let (Some(troupe), Some(lead)) = (&mut self.troupe, &self.lead) {
+                    troupe.note_trouble(lead.instance(), now);
+                    if late {
+                        lead.instance().blame();
+                    }
+                }
+                self.hand_over(line, if late { MoveReason::Late } else { MoveReason::Failing });
+            }
+            None if self.trouble.late >= Trouble::LATE => {
+                let capacity = self.lead_capacity();
+                if self.shedding.ask_less(frame, now, capacity) {
+                    let one_in = self.shedding.stride();
+                    tracing::warn!(one_in, capacity, "the backend is too slow: fewer frames are asked for");
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// A frame was drawn in time: perhaps the backend can do more than it is asked for.
+    pub(super) fn ask_more(&mut self, frame: u64) {
+        if self.shedding.stride() == 1 {
+            return;
+        }
+        let (now, capacity) = (self.timeline.next_frame(), self.lead_capacity());
+        if self.shedding.drawn(frame, now, capacity) {
+            let one_in = self.shedding.stride();
+            tracing::info!(one_in, capacity, "more frames are asked for again");
+        }
+    }
+
+    fn lead_capacity(&self) -> Option<f64> {
+        let lead = self.lead.as_ref()?;
+        let capacity = lead.instance().capacity()?.frames_per_second;
+        // What can be counted on, as for sessions that are admitted; 0 is not known.
+        (capacity > 0.0).then_some(capacity * Capacity::SHARE)
+    }
+
+    /// It is not in time, or only because it is asked for less.
+    fn is_late(&self) -> bool {
+        self.trouble.late >= Trouble::LATE || self.shedding.stride() > 1
     }
 
     fn is_failing(&self) -> bool {
@@ -198,6 +245,12 @@ impl Performance {
         }
         let config = line.config();
         let to = Some(line.instance().name().to_owned());
+        self.shedding = Shedding::new(config.fps.as_f64());
+        self.stands_in = match reason {
+            MoveReason::Lost | MoveReason::Late | MoveReason::Failing => true,
+            MoveReason::Return => false,
+            MoveReason::Replaced => self.stands_in,
+        };
         self.timeline.recast(config);
         self.lead = Some(line);
         self.gone = None;

@@ -16,6 +16,7 @@ use super::history::History;
 use super::line::{Asking, Line};
 use super::moves::Trouble;
 use super::painter::{Answer, Painter};
+use super::shedding::Shedding;
 use super::timeline::{Ask, Moment, Step};
 use super::troupe::Troupe;
 use super::{Canvas, SpeechQueue, Timeline, Unit, UnitKind};
@@ -38,10 +39,14 @@ pub struct Stage {
 pub struct PerformanceStats {
     /// Frames given out.
     pub frames: u64,
-    /// Of these, frames that the backend drew.
+    /// Of these, frames that a backend drew.
     pub speech: u64,
-    /// Of these, frames that the backend was to draw and did not: it was late, failed, or is gone.
+    /// Of these again, frames given out while another backend than the preferred one drew.
+    pub standby: u64,
+    /// Frames that the backend was to draw and did not: it was late, failed, is gone, or was not asked.
     pub held: u64,
+    /// Of these, frames that it was not asked for, because it is slower than real time and nobody else can draw.
+    pub shed: u64,
     /// Replies that broke the contract or carried an error.
     pub failed: u64,
     /// Times a speech source fell behind.
@@ -92,6 +97,9 @@ pub struct Performance {
     pub(super) leaving: Option<Line>,
     pub(super) troupe: Option<Troupe>,
     pub(super) trouble: Trouble,
+    pub(super) shedding: Shedding,
+    /// Who draws took over from one that is preferred.
+    pub(super) stands_in: bool,
     pub(super) moves: Vec<Move>,
     next_seq: u64,
     fps: FrameRate,
@@ -128,6 +136,8 @@ impl Performance {
             leaving: None,
             troupe: None,
             trouble: Trouble::default(),
+            shedding: Shedding::new(fps.as_f64()),
+            stands_in: false,
             moves: Vec::new(),
             next_seq: 0,
             fps,
@@ -254,7 +264,10 @@ impl Performance {
         for (utterance, step) in self.speech.take_steps() {
             self.record_event(Some(frame), || Event::Utterance { id: utterance.0, step });
         }
-        let wish = ask.map(|ask| Wish { ask, asked: None, answer: None });
+        let mut wish = ask.map(|ask| Wish { ask, asked: None, answer: None });
+        if let Some(wish) = wish.as_mut().filter(|_| deadline.is_some()) {
+            wish.ask.flags.discard_ok |= !self.shedding.asks(frame);
+        }
         self.planned.push_back(Planned { frame, playback, index, pcm_48k, speaking, moment, deadline, wish });
         self.ask_due();
     }
@@ -357,8 +370,14 @@ impl Performance {
     /// `None` when nothing is planned.
     pub fn give(&mut self) -> Option<Unit> {
         let Planned { frame, index, pcm_48k, wish, .. } = self.planned.pop_front()?;
+        let begun = Instant::now();
+        let mut shed = false;
         let (picture, kind) = match wish {
             None => (self.painter.idle(index), UnitKind::Idle),
+            Some(Wish { ask, .. }) if ask.flags.discard_ok => {
+                shed = true;
+                (self.held(index), UnitKind::Held)
+            }
             Some(Wish { answer: None, .. }) => {
                 self.trouble.late += 1;
                 self.record_event(Some(frame), || Event::Held { reason: "no answer in time".to_owned() });
@@ -371,6 +390,7 @@ impl Performance {
                 match shown {
                     Ok(picture) => {
                         self.trouble.late = 0;
+                        self.ask_more(frame);
                         (picture, UnitKind::Speech)
                     }
                     Err(refused) => {
@@ -380,13 +400,22 @@ impl Performance {
                 }
             }
         };
+        let composing = begun.elapsed();
         self.stats.frames += 1;
         match kind {
             UnitKind::Idle => {}
-            UnitKind::Speech => self.stats.speech += 1,
-            UnitKind::Held => self.stats.held += 1,
+            UnitKind::Speech => {
+                self.stats.speech += 1;
+                self.stats.standby += u64::from(self.stands_in);
+            }
+            UnitKind::Held => {
+                self.stats.held += 1;
+                self.stats.shed += u64::from(shed);
+            }
         }
-        self.note_holding(frame, kind);
+        if !shed {
+            self.note_holding(frame, kind);
+        }
         if let Some(black_box) = &self.black_box {
             black_box.left(frame, kind);
         }
@@ -394,7 +423,7 @@ impl Performance {
         let kept_from = frame.saturating_sub(self.fps.frames_covering(History::LOOKBEHIND_LIMIT, 16_000));
         self.history.forget_before(self.fps.first_sample(kept_from, 16_000));
         self.judge(frame);
-        Some(Unit { frame, avatar_frame: index, picture, pcm_48k, kind })
+        Some(Unit { frame, avatar_frame: index, picture, pcm_48k, kind, composing })
     }
 
     fn refused(&mut self, frame: u64, refused: Refused) {

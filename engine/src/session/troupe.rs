@@ -121,11 +121,23 @@ impl Troupe {
         self.best(now).map(|place| self.understudies.swap_remove(place).line)
     }
 
+    /// As [`take`](Self::take), but nobody who had trouble lately or is slower than real time.
+    pub(super) fn take_trusted(&mut self, now: u64) -> Option<Line> {
+        self.understudies.retain(Understudy::is_there);
+        let place = self.best(now)?;
+        let trusted = self.is_trusted(self.understudies[place].line.instance(), now);
+        trusted.then(|| self.understudies.swap_remove(place).line)
+    }
+
     /// Who takes over without haste: for a lead that is being replaced, or who is preferred to it and has been ready
-    /// and not late for long enough. At an `idle` moment; when none came for as long again, at any.
+    /// and not late for long enough, unless it is known to be slower than real time. At an `idle` moment; when none came
+    /// for as long again, at any.
     pub(super) fn offer(&mut self, lead: &Arc<dyn Instance>, now: u64, idle: bool) -> Option<Offered> {
         let rank = self.rank(lead);
-        let first = self.candidates(Some(lead), now).next()?.clone();
+        let quick = self.quick(Some(lead), now);
+        // Where the lead has to be left, one that is slow is better than none.
+        let any = || self.candidates(Some(lead), now).next().filter(|_| rank.is_none());
+        let first = quick.or_else(any)?.clone();
         let place = self.understudies.iter().position(|understudy| {
             Arc::ptr_eq(understudy.line.instance(), &first) && understudy.is_there()
         })?;
@@ -176,17 +188,17 @@ impl Troupe {
         let rank = lead.and_then(|lead| self.rank(lead));
         let retired = lead.is_some() && rank.is_none();
         let needed_now = lead.is_none() || in_trouble || retired;
-        let first = self.candidates(lead, now).next();
-        let preferred = first.filter(|first| match rank {
-            Some(rank) => self.rank(first).is_some_and(|better| better < rank),
-            None => true,
-        });
+        let quick = self.quick(lead, now);
+        let first = quick.or_else(|| self.candidates(lead, now).next());
+        let preferred = match rank {
+            Some(rank) => quick.filter(|quick| self.rank(quick).is_some_and(|better| better < rank)),
+            None => first,
+        };
         // Nobody waits for long for one that takes its time to open.
         let patience = if needed_now { 1 } else { self.second() };
         let stuck = |instance| self.opening_since(instance).is_some_and(|since| now >= since + patience);
-        let trusted = self
-            .candidates(lead, now)
-            .find(|instance| !self.had_trouble_lately(instance, now) && !stuck(instance));
+        let trusted =
+            self.candidates(lead, now).find(|instance| self.is_trusted(instance, now) && !stuck(instance));
         let partner = trusted.or(first);
         let chosen: Vec<Option<&Arc<dyn Instance>>> = match self.cast.standby {
             Standby::Warm => vec![preferred, partner],
@@ -218,11 +230,16 @@ impl Troupe {
         })
     }
 
+    /// The first of the candidates that is not known to be slower than real time.
+    fn quick<'a>(&'a self, lead: Option<&'a Arc<dyn Instance>>, now: u64) -> Option<&'a Arc<dyn Instance>> {
+        self.candidates(lead, now).find(|instance| !self.is_slow(instance))
+    }
+
     /// The place of whoever is best to take over at once.
     fn best(&self, now: u64) -> Option<usize> {
         let worth = |understudy: &Understudy| {
             let instance = understudy.line.instance();
-            (self.had_trouble_lately(instance, now), self.rank(instance).unwrap_or(usize::MAX))
+            (!self.is_trusted(instance, now), self.rank(instance).unwrap_or(usize::MAX))
         };
         let there = self.understudies.iter().enumerate().filter(|(_, understudy)| understudy.is_there());
         there.min_by_key(|(_, understudy)| worth(understudy)).map(|(place, _)| place)
@@ -260,6 +277,15 @@ impl Troupe {
 
     fn had_trouble_lately(&self, instance: &Arc<dyn Instance>, now: u64) -> bool {
         self.blemish_of(instance).is_some_and(|b| !b.refused && now < b.at + self.return_after())
+    }
+
+    /// It was measured slower than real time, not long ago.
+    fn is_slow(&self, instance: &Arc<dyn Instance>) -> bool {
+        instance.capacity().is_some_and(|capacity| capacity.is_below(self.fps.as_f64()))
+    }
+
+    fn is_trusted(&self, instance: &Arc<dyn Instance>, now: u64) -> bool {
+        !self.had_trouble_lately(instance, now) && !self.is_slow(instance)
     }
 
     /// Drops blemishes of instances that are no more.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lipcast_codecs::{I420, I420Ref};
 
@@ -72,8 +73,8 @@ pub enum UnitKind {
     Idle,
     /// The backend answered.
     Speech,
-    /// The backend was to draw it and did not in time, or failed: the last picture again. Where it is gone
-    /// altogether: the avatar's own frame.
+    /// The backend was to draw it and did not in time, failed, or was not asked because it is too slow: the last
+    /// picture again. Where it is gone altogether: the avatar's own frame.
     Held,
 }
 
@@ -90,4 +91,6 @@ pub struct Unit {
     pub pcm_48k: Vec<f32>,
     /// Where the picture came from.
     pub kind: UnitKind,
+    /// How long it took to make the picture, once the backend's answer was there.
+    pub composing: Duration,
 }

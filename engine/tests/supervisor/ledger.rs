@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lipcast_engine::backend::Code;
-use lipcast_engine::backend::supervisor::{Abilities, Op, Outcome, Policy, Request, State, Ticket};
+use lipcast_engine::backend::supervisor::{Abilities, Note, Op, Outcome, Policy, Request, State, Ticket};
 
 use crate::world::{Drawing, Toy};
 
@@ -50,6 +50,8 @@ pub(crate) struct Book {
     /// The push that the backend has to get next; none after a failed one.
     pub(crate) next_push: Option<u64>,
     pub(crate) calls_out: usize,
+    /// A push came back for want of room and did not go well since.
+    held: bool,
     /// Requests of this epoch that were not in a batch yet, in order.
     unseen: VecDeque<Request>,
 }
@@ -69,8 +71,12 @@ impl Book {
         self.calls_out = self.calls_out.saturating_sub(1);
         let is_next = push.is_some() && push == self.next_push;
         match failed {
-            None if is_next => self.next_push = push.map(|serial| serial + 1),
-            None | Some(Code::WouldBlock) => {}
+            None if is_next => {
+                self.next_push = push.map(|serial| serial + 1);
+                self.held = false;
+            }
+            Some(Code::WouldBlock) => self.held = true,
+            None => {}
             Some(_) if is_next => self.next_push = None,
             Some(_) => {}
         }
@@ -81,6 +87,7 @@ impl Book {
         self.frame = 0;
         self.begins_run = true;
         self.next_push = Some(self.pushes);
+        self.held = false;
         self.unseen.clear();
     }
 }
@@ -93,6 +100,7 @@ pub(crate) struct Ledger {
     pub(crate) batch_out: bool,
     /// It came back with the event that is being handled.
     pub(crate) batch_back: bool,
+    batch_counted: bool,
     pub(crate) calls_out: usize,
     pub(crate) next_op: u64,
     /// The living incarnation has answered a request.
@@ -138,7 +146,7 @@ impl Ledger {
         let alone = batch.len() == 1 || batch.iter().all(|ticket| !ticket.request.flags.alone);
         hold(alone, "a suspect is alone", || format!("{batch:?}"))?;
         let mut sessions = BTreeSet::new();
-        for Ticket { session, request } in batch {
+        for Ticket { session, request, .. } in batch {
             let twice = !sessions.insert(*session) && can.sequential && can.chunk_frames <= 1;
             hold(!twice, "every frame in order", || format!("session {session} twice in a batch"))?;
             let Some(book) = self.books.get_mut(session) else { continue };
@@ -146,6 +154,11 @@ impl Ledger {
             let needs = book.pending.get(&request.seq).map_or(u64::MAX, |(_, pushes)| *pushes);
             let heard = book.next_push.is_some_and(|next| next >= needs);
             hold(heard, "a request waits for its audio", || format!("{request:?} of {session}"))?;
+            let asked_unseen =
+                book.pending.get(&request.seq).is_some_and(|(asked, _)| asked.flags.discard_ok);
+            hold(!asked_unseen || can.sequential || book.held, "what nobody sees costs no place", || {
+                format!("{request:?} of {session}")
+            })?;
             seen(book, request, can.sequential)?;
             let late = request.deadline.is_some_and(|deadline| deadline <= now);
             hold(!late || request.flags.discard_ok, "what expired costs no place", || {
@@ -154,6 +167,7 @@ impl Ledger {
         }
         self.batch_out = true;
         self.batch_back = false;
+        self.batch_counted = false;
         self.batch = batch.to_vec();
         Ok(())
     }
@@ -181,6 +195,15 @@ impl Ledger {
             Outcome::Gone { in_flight, .. } => hold(*in_flight == in_batch, "the suspect is named", answer),
             _ => Ok(()),
         }
+    }
+
+    /// Something is to be counted. A batch is, once and at its size.
+    pub(crate) fn noted(&mut self, note: Note) -> Result<(), Broken> {
+        let Note::Batch { size, .. } = note else { return Ok(()) };
+        let due = self.batch_out && self.batch_back && !std::mem::replace(&mut self.batch_counted, true);
+        hold(due && size == self.batch.len(), "a batch is counted once", || {
+            format!("{size} of {}", self.batch.len())
+        })
     }
 
     /// The living incarnation is no more; the state that the backend is in next, and its wait.

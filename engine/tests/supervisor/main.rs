@@ -42,6 +42,8 @@ fn nothing_breaks_in_a_million_steps() {
         tally.ends,
         tally.refused,
         tally.late,
+        tally.unseen,
+        tally.missed,
     ];
     assert!(seen.iter().all(|count| *count > 20), "{tally:?}");
 }

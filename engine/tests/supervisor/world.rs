@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lipcast_engine::backend::supervisor::{
-    Abilities, Action, Cargo, Event, LinkEvent, Op, Outcome, Policy, Request, Rules, State, Supervisor,
+    Abilities, Action, Cargo, Event, LinkEvent, Note, Op, Outcome, Policy, Request, Rules, State, Supervisor,
     Ticket, Warning,
 };
 use lipcast_engine::backend::{Code, RequestFlags};
@@ -60,7 +60,9 @@ tally!(
     ends,
     refused,
     late,
-    batches
+    batches,
+    unseen,
+    missed
 );
 
 const MS: Duration = Duration::from_millis(1);
@@ -341,6 +343,12 @@ impl<R: Rules> World<R> {
             }
             Action::Warn(Warning::SmallerBatches { max_batch }) => self.abilities.max_batch = max_batch,
             Action::Warn(Warning::Memory { .. }) => {}
+            Action::Note(note) => {
+                if let Note::Missed(frames) = note {
+                    self.tally.missed += frames;
+                }
+                self.ledger.noted(note)?;
+            }
         }
         Ok(())
     }
@@ -552,8 +560,10 @@ impl<R: Rules> World<R> {
     fn ask(&mut self, session: u64) -> Result<(), Broken> {
         let deadline = (!self.random.one_in(5)).then(|| self.now + MS * self.random.below(80) as u32);
         let (last, alone) = (self.random.one_in(10), self.random.one_in(60));
+        let discard_ok = self.random.one_in(6);
+        self.tally.unseen += u64::from(discard_ok);
         let Some(book) = self.ledger.books.get_mut(&session) else { return Ok(()) };
-        let flags = RequestFlags { first: book.begins_run, last, discard_ok: false, alone };
+        let flags = RequestFlags { first: book.begins_run, last, discard_ok, alone };
         let (seq, epoch, frame) = (book.seq, book.epoch, book.frame);
         let request = Request { seq, epoch, frame, avatar_frame: 0, deadline, flags };
         (book.seq, book.frame, book.begins_run) = (seq + 1, frame + 1, last);

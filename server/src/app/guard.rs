@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::{App, Caller};
+use super::{App, Caller, Rejection};
 use crate::config::ServerConfig;
 use crate::routes::{Dialect, page};
 
@@ -35,6 +35,7 @@ pub(super) async fn admit(State(app): State<App>, mut request: Request, next: Ne
             let detail = "a token is needed: Authorization: Bearer <token>";
             let mut response = dialect.error(StatusCode::UNAUTHORIZED, detail);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.extensions_mut().insert(Rejection::Unauthorized);
             response
         }
     }
@@ -49,9 +50,19 @@ pub(super) async fn limit_time(State(app): State<App>, request: Request, next: N
             let mut response =
                 dialect.error(StatusCode::SERVICE_UNAVAILABLE, "this took too long; try again");
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response.extensions_mut().insert(Rejection::Timeout);
             response
         }
     }
+}
+
+/// Counts what was refused, in whichever dialect: whoever refuses says why beside the response.
+pub(super) async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(reason) = response.extensions().get::<Rejection>() {
+        app.metrics.rejected(*reason);
+    }
+    response
 }
 
 /// Headers that keep a browser from doing more with an answer than it should.

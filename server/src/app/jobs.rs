@@ -7,7 +7,7 @@ use lipcast_engine::avatar::{AvatarId, Job, Stage};
 use serde::Serialize;
 use tokio::sync::{Semaphore, watch};
 
-use super::{Studio, StudioError};
+use super::{Rejection, Studio, StudioError};
 use crate::files::OpenedMedia;
 
 /// How many finished jobs are remembered.
@@ -150,7 +150,7 @@ impl Jobs {
         }
         if open().count() > WAITING {
             let detail = "too many avatars wait to be prepared".to_owned();
-            return Err(StudioError::Busy { detail, retry_after: 30 });
+            return Err(StudioError::Busy { detail, retry_after: 30, reason: Rejection::Preparing });
         }
         while entries.len() >= REMEMBERED {
             match entries.iter().position(|entry| entry.is_over()) {

@@ -4,6 +4,7 @@ mod access;
 mod events;
 mod guard;
 mod jobs;
+mod rejection;
 mod router;
 mod studio;
 
@@ -14,14 +15,16 @@ pub(crate) use self::jobs::overall;
 pub use self::access::{Access, Caller};
 pub use self::events::{BackendChange, SessionEvent, SessionEvents};
 pub use self::jobs::{JobRecord, JobState, Jobs};
+pub use self::rejection::Rejection;
 pub use self::router::router;
 pub use self::studio::{
-    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionReport,
+    AvatarSummary, BackendReport, BackendState, Census, Mode, OfferRequest, QueuedSpeech, SessionReport,
     SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 
 use crate::config::Config;
 use crate::files::{MediaRoots, Uploads};
+use crate::metrics::{Exporter, Metrics};
 
 /// Shared by all requests.
 #[derive(Clone)]
@@ -38,6 +41,10 @@ pub struct App {
     pub jobs: Arc<Jobs>,
     /// Who may do what.
     pub access: Arc<Access>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The same and more, as a text.
+    pub exporter: Arc<Exporter>,
 }
 
 impl App {
@@ -51,6 +58,8 @@ impl App {
             uploads: Uploads::open(&config.media, config.server.max_upload)?,
             jobs: Arc::new(Jobs::default()),
             access: Arc::new(Access::new(&config.server)),
+            metrics: studio.metrics(),
+            exporter: Arc::new(Exporter::new(studio.clone())),
             config,
             studio,
         })

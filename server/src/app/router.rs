@@ -16,7 +16,7 @@ use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, 
 use tower_http::trace::TraceLayer;
 
 use super::{App, guard};
-use crate::routes::{Dialect, page, seed, state, v1};
+use crate::routes::{Dialect, metrics, page, seed, state, v1};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -30,6 +30,7 @@ pub fn router(app: App) -> Router {
         .merge(seed::quick())
         .merge(v1::quick())
         .merge(state::routes())
+        .merge(metrics::routes())
         .fallback(page::asset)
         .layer(DefaultBodyLimit::max(server.max_body as usize))
         .layer(from_fn_with_state(app.clone(), guard::limit_time));
@@ -40,6 +41,7 @@ pub fn router(app: App) -> Router {
         .merge(uploads)
         .method_not_allowed_fallback(page::wrong_method)
         .layer(from_fn_with_state(app.clone(), guard::admit))
+        .layer(from_fn_with_state(app.clone(), guard::count))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors)
         .layer(from_fn(guard::secure))

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lipcast_engine::avatar::{AvatarId, Job};
+use lipcast_engine::backend::BackendFigures;
 use lipcast_engine::session::black_box::Recording;
 use serde::Serialize;
 
+use super::Rejection;
 use super::events::{BackendChange, SessionEvents};
 use crate::files::OpenedMedia;
+use crate::metrics::Metrics;
 
 /// Avatars, backends and sessions. Calls that may take long are async or say that they block.
 #[async_trait]
@@ -80,8 +83,29 @@ pub trait Studio: Send + Sync + 'static {
     /// Whether the server is about to end.
     fn is_draining(&self) -> bool;
 
+    /// The server's counters.
+    fn metrics(&self) -> Arc<Metrics>;
+
+    /// What there is just now, for the figures. Reads a file for each backend's process.
+    fn census(&self) -> Census;
+
     /// Ends all sessions; called once, before the server ends.
     async fn shut_down(&self);
+}
+
+/// What there is just now.
+#[derive(Debug, Clone, Default)]
+pub struct Census {
+    /// The backends in numbers, the last resort among them.
+    pub backends: Vec<BackendFigures>,
+    /// Sessions that are being opened.
+    pub starting: usize,
+    /// Sessions that wait for their first viewer.
+    pub waiting: usize,
+    /// Sessions whose clock runs.
+    pub running: usize,
+    /// Connected viewers of all sessions.
+    pub viewers: usize,
 }
 
 /// What a session should show and say first.
@@ -222,6 +246,11 @@ pub struct BackendReport {
     /// Its process, if it has one of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<u32>,
+    /// Frames per second that it can draw, once it has drawn enough to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_fps: Option<u32>,
+    /// Frames per second that its sessions want while they speak.
+    pub load_fps: u32,
 }
 
 /// Whether a backend can serve.
@@ -240,6 +269,24 @@ pub enum BackendState {
     Quarantined,
     /// It cannot; `detail` says why.
     Failed,
+}
+
+impl BackendState {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 6] =
+        [Self::Opening, Self::Late, Self::Ready, Self::Restarting, Self::Quarantined, Self::Failed];
+
+    /// It in a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Late => "late",
+            Self::Ready => "ready",
+            Self::Restarting => "restarting",
+            Self::Quarantined => "quarantined",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Why a call did not do what was asked. The texts are for the client.
@@ -261,6 +308,8 @@ pub enum StudioError {
         detail: String,
         /// Seconds after which to ask again.
         retry_after: u32,
+        /// The same for the counters.
+        reason: Rejection,
     },
     /// The work was stopped because somebody asked for it.
     #[error("cancelled")]

@@ -43,6 +43,7 @@ pub fn first_speech_frame(
         render_ahead: Duration::from_millis(200),
         max_queued: 1,
         black_box: None,
+        meter: Default::default(),
     };
     let (session, units) = LiveSession::open("bench", stage, config)?;
     let video = VideoConfig { width, height, fps: (fps.num(), fps.den()), bitrate: 1_500_000 };

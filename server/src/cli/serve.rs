@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CliError, load, telemetry};
 use crate::app::{App, BackendReport, BackendState, Studio, router};
 use crate::config::{Config, ServerConfig, TlsFiles};
+use crate::metrics::Metrics;
 use crate::studio::{EngineStudio, Reread};
 
 #[derive(Debug, Default, Args)]
@@ -56,6 +57,7 @@ async fn serve(config: Config, reread: Reread, listener: TcpListener) -> Result<
     };
     let studio = EngineStudio::open_from(config.clone(), Some(reread));
     let studio = Arc::new(studio.map_err(|error| CliError::Setup(error.to_string()))?);
+    count_panics(studio.metrics());
     let app = App::new(config.clone(), studio.clone())
         .map_err(|error| CliError::Setup(format!("media.data_dir: {error}")))?;
     let jobs = app.jobs.clone();
@@ -138,6 +140,15 @@ fn raise_descriptor_limit() {
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit on open files stays");
     }
+}
+
+/// Whoever catches them, panics are counted where they happen.
+fn count_panics(metrics: Arc<Metrics>) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panics.add(1);
+        before(panic);
+    }));
 }
 
 fn announce(address: SocketAddr, tls: bool) {

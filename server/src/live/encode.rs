@@ -12,18 +12,23 @@ use super::key_frames::KeyFrameGate;
 use super::opus_frames::OpusFrames;
 use super::stream::{EncodedFrame, LiveStream, Medium};
 use super::{LiveUnit, MediaClock};
+use crate::metrics::EncoderMeter;
 
 /// Encodes until `units` ends. Audio goes first: it is smaller and missed sooner.
-pub(super) fn run<U: LiveUnit>(stream: &LiveStream, units: impl IntoIterator<Item = U>) {
+pub(super) fn run<U: LiveUnit>(
+    stream: &LiveStream,
+    meter: &EncoderMeter,
+    units: impl IntoIterator<Item = U>,
+) {
     let fps = stream.format.fps;
     let mut audio = AudioLane::new(stream.format.audio_bitrate);
     let mut lanes = [VideoCodec::H264, VideoCodec::Vp8].map(|codec| VideoLane::new(codec, stream));
     for unit in units {
         let frame = unit.frame();
         stream.clock.get_or_init(|| MediaClock::anchored(Instant::now(), frame, fps));
-        audio.encode(stream, fps.first_sample(frame, 48_000), unit.pcm_48k());
+        audio.encode(stream, meter, fps.first_sample(frame, 48_000), unit.pcm_48k());
         for lane in &mut lanes {
-            lane.encode(stream, frame, unit.picture());
+            lane.encode(stream, meter, frame, unit.picture());
         }
     }
 }
@@ -47,14 +52,17 @@ impl AudioLane {
     }
 
     /// The frame grid advances even when nobody listens, so that it stays where it is for who comes later.
-    fn encode(&mut self, stream: &LiveStream, first_sample: u64, pcm: &[f32]) {
+    fn encode(&mut self, stream: &LiveStream, meter: &EncoderMeter, first_sample: u64, pcm: &[f32]) {
         let Self { frames, encoder: Some((encoder, delay)) } = self else { return };
         let heard = stream.has_viewers();
         frames.push(first_sample, pcm, |frame| {
             if !heard {
                 return;
             }
-            match encoder.encode(frame.pcm) {
+            let begun = Instant::now();
+            let encoded = encoder.encode(frame.pcm);
+            meter.opus.time(begun.elapsed());
+            match encoded {
                 Ok(data) => stream.send(EncodedFrame {
                     medium: Medium::Audio,
                     timestamp: frame.first_sample as i64 - *delay,
@@ -82,7 +90,7 @@ impl VideoLane {
         Self { codec, encoder: None, bitrate: 0, gate, rests_until: 0 }
     }
 
-    fn encode(&mut self, stream: &LiveStream, frame: u64, picture: I420Ref<'_>) {
+    fn encode(&mut self, stream: &LiveStream, meter: &EncoderMeter, frame: u64, picture: I420Ref<'_>) {
         if stream.lane(self.codec).viewers.load(Ordering::Acquire) == 0 {
             self.encoder = None;
             return;
@@ -90,7 +98,7 @@ impl VideoLane {
         if frame < self.rests_until {
             return;
         }
-        if let Err(error) = self.try_encode(stream, frame, picture) {
+        if let Err(error) = self.try_encode(stream, meter, frame, picture) {
             tracing::error!(%error, codec = ?self.codec, frame, "video encoder failed; a new one in a second");
             self.encoder = None;
             self.rests_until = frame + stream.format.fps.as_f64().ceil() as u64;
@@ -100,6 +108,7 @@ impl VideoLane {
     fn try_encode(
         &mut self,
         stream: &LiveStream,
+        meter: &EncoderMeter,
         frame: u64,
         picture: I420Ref<'_>,
     ) -> Result<(), CodecError> {
@@ -119,7 +128,13 @@ impl VideoLane {
             encoder.set_bitrate(bitrate)?;
             self.bitrate = bitrate;
         }
+        let begun = Instant::now();
         let unit = encoder.encode(picture, key)?;
+        let times = match self.codec {
+            VideoCodec::H264 => &meter.h264,
+            VideoCodec::Vp8 => &meter.vp8,
+        };
+        times.time(begun.elapsed());
         if unit.key {
             self.gate.happened(frame);
         }

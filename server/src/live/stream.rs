@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use super::encode;
 use super::key_frames::KeyFrameBell;
 use super::{LiveUnit, MediaClock};
+use crate::metrics::EncoderMeter;
 
 /// Encoded frames kept for a slow viewer: a good second of 25 video and 50 audio frames.
 /// One that is further behind continues with the next key frame.
@@ -129,6 +130,23 @@ impl LiveStream {
         U: LiveUnit,
         I: IntoIterator<Item = U> + Send + 'static,
     {
+        Self::start_with(format, Arc::default(), units, on_first_viewer)
+    }
+
+    /// As [`start`](Self::start); `meter` is told how long encoding takes.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with<U, I>(
+        format: StreamFormat,
+        meter: Arc<EncoderMeter>,
+        units: I,
+        on_first_viewer: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Arc<Self>>
+    where
+        U: LiveUnit,
+        I: IntoIterator<Item = U> + Send + 'static,
+    {
         let stream = Arc::new(Self {
             format,
             clock: Arc::default(),
@@ -146,7 +164,7 @@ impl LiveStream {
             let _entered = span.enter();
             // Ends the stream however the thread ends, a panic included: viewers must not wait for ever.
             let _ends = EndOnDrop(&shared);
-            encode::run(&shared, units);
+            encode::run(&shared, &meter, units);
         })?;
         Ok(stream)
     }

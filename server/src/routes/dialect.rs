@@ -53,7 +53,8 @@ impl Dialect {
             tracing::error!(cause, "a request failed");
         }
         let mut response = self.error(self.status(error), error.to_string());
-        if let StudioError::Busy { retry_after, .. } = error {
+        if let StudioError::Busy { retry_after, reason, .. } = error {
+            response.extensions_mut().insert(*reason);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after));
         }
         response

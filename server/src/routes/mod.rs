@@ -2,6 +2,7 @@
 
 mod dialect;
 
+pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod seed;
 pub(crate) mod state;

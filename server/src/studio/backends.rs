@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lipcast_engine::backend::supervisor::Policy;
-use lipcast_engine::backend::{self, BackendSpec, Candidate, ChildCommand, Program, ReportedState};
+use lipcast_engine::backend::{self, BackendSpec, Candidate, Capacity, ChildCommand, Program, ReportedState};
 
 use crate::app::{BackendReport, BackendState, Mode};
 use crate::config::{BackendConfig, EngineConfig, Isolation};
@@ -87,7 +87,14 @@ pub(super) fn report(report: backend::BackendReport) -> BackendReport {
         required: report.required,
         restarts: report.restarts,
         process: report.process,
+        capacity_fps: report.capacity.map(whole),
+        load_fps: 0,
     }
+}
+
+/// Whole frames per second that can be counted on.
+pub(super) fn whole(capacity: Capacity) -> u32 {
+    capacity.frames_per_second as u32
 }
 
 /// What kind of backend has the descriptor id `id`.

@@ -9,7 +9,7 @@ use lipcast_engine::avatar::{
     builtin,
 };
 
-use crate::app::{AvatarSummary, StudioError};
+use crate::app::{AvatarSummary, Rejection, StudioError};
 use crate::config::MediaConfig;
 
 /// How long a failure to store the built-in avatar stands: a full disk may have been cleared by then.
@@ -87,7 +87,8 @@ impl Gallery {
         // Seconds of drawing for nothing at every look at the list would be a burden of their own.
         if failed.is_some_and(|at| at.elapsed() < DRAW_AGAIN) {
             let detail = "the built-in avatar could not be stored a moment ago; the log tells why".to_owned();
-            return Err(StudioError::Busy { detail, retry_after: DRAW_AGAIN.as_secs() as u32 });
+            let (retry_after, reason) = (DRAW_AGAIN.as_secs() as u32, Rejection::Preparing);
+            return Err(StudioError::Busy { detail, retry_after, reason });
         }
         let drawn = self.store.prepare(&id, PrepareSource::Builtin, &self.options, &Job::new());
         *failed = drawn.is_err().then(Instant::now);
@@ -160,7 +161,8 @@ fn said(error: &AvatarError) -> StudioError {
         )),
         AvatarError::Io { source, .. } if error.is_storage_full() => {
             // "no storage space", "read-only filesystem or storage medium" and the like.
-            StudioError::Busy { detail: format!("this server's disk: {}", source.kind()), retry_after: 60 }
+            let detail = format!("this server's disk: {}", source.kind());
+            StudioError::Busy { detail, retry_after: 60, reason: Rejection::Disk }
         }
         // A landmark file that is missing or damaged: the operator's to mend, and no secret.
         AvatarError::Face(_) => StudioError::Invalid(error.to_string()),

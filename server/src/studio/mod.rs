@@ -1,5 +1,6 @@
 //! The studio over the engine: avatars from the store, backends that are ready, sessions that run.
 
+mod admission;
 mod backends;
 mod black_boxes;
 mod clips;
@@ -17,22 +18,24 @@ use async_trait::async_trait;
 use lipcast_codecs::VideoCodec;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits};
 use lipcast_engine::avatar::{Avatar, AvatarId, Job};
-use lipcast_engine::backend::ReloadError;
+use lipcast_engine::backend::{ReloadError, Room};
 use lipcast_engine::session::black_box::{AvatarMark, BlackBox, Limits, Recording, Subject};
-use lipcast_engine::session::live::{LiveConfig, SpeakError};
-use lipcast_engine::session::{Cast as EngineCast, OpenError};
+use lipcast_engine::session::live::{LiveConfig, LiveState, SpeakError};
+use lipcast_engine::session::{Cast as EngineCast, OpenError, Standby};
 use tracing::Instrument;
 
+use self::admission::{Admission, Admitted};
 use self::black_boxes::BlackBoxes;
 use self::clips::Clips;
 use self::performance::{BeginError, Cast, Performance};
 use self::sessions::{Ended, Sessions};
 use crate::app::{
-    AvatarSummary, BackendReport, OfferRequest, QueuedSpeech, SessionEvent, SessionEvents, SessionReport,
-    SpeechSource, StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, Census, OfferRequest, QueuedSpeech, Rejection, SessionEvent, SessionEvents,
+    SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::config::{BackendConfig, CodecName, Config, EngineConfig};
 use crate::files::OpenedMedia;
+use crate::metrics::Metrics;
 use crate::webrtc::WebrtcSettings;
 
 pub(crate) use self::backends::{settings_mark, spec};
@@ -63,6 +66,8 @@ struct Inner {
     current: Mutex<Option<AvatarId>>,
     sessions: Arc<Sessions<Performance>>,
     black_boxes: Arc<BlackBoxes>,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
 }
 
 impl EngineStudio {
@@ -84,8 +89,19 @@ impl EngineStudio {
         let webrtc = webrtc_settings(&config);
         let clips = Clips::new(speech_limits(&config));
         let (current, sessions) = (Mutex::default(), Sessions::new(config.server.max_sessions));
-        let black_boxes = Arc::default();
-        let inner = Inner { config, engine, reread, webrtc, stages, clips, current, sessions, black_boxes };
+        let inner = Inner {
+            config,
+            engine,
+            reread,
+            webrtc,
+            stages,
+            clips,
+            current,
+            sessions,
+            black_boxes: Arc::default(),
+            admission: Arc::default(),
+            metrics: Arc::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -164,7 +180,12 @@ impl EngineStudio {
 #[async_trait]
 impl Studio for EngineStudio {
     fn backends(&self) -> Vec<BackendReport> {
-        self.inner.stages.backends()
+        let mut reports = self.inner.stages.backends();
+        for report in &mut reports {
+            let starting = self.inner.admission.starting(&report.name);
+            report.load_fps = (self.running_on(&report.name) + starting).ceil() as u32;
+        }
+        reports
     }
 
     async fn initialize(&self) -> Vec<BackendReport> {
@@ -220,7 +241,7 @@ impl Studio for EngineStudio {
         let (opened, place) = tokio::task::spawn_blocking(open).await.map_err(StudioError::internal)?;
         let stopped =
             || StudioError::Conflict(format!("session \"{}\" was stopped while it started", place.name()));
-        let (performance, ended) = match opened {
+        let Opened { performance, ended, admitted } = match opened {
             Err(StudioError::Cancelled) => return Err(stopped()),
             opened => opened?,
         };
@@ -235,6 +256,8 @@ impl Studio for EngineStudio {
             performance.end("it was stopped while it started");
             return Err(stopped());
         }
+        // From here on it counts as one that runs.
+        drop(admitted);
         *lock(&self.inner.current) = Some(started.avatar.clone());
         let (stream, grace) = (performance.stream(), self.inner.config.session.viewer_grace);
         let studio = self.clone();
@@ -336,6 +359,19 @@ impl Studio for EngineStudio {
         self.inner.sessions.is_closed()
     }
 
+    fn metrics(&self) -> Arc<Metrics> {
+        self.inner.metrics.clone()
+    }
+
+    fn census(&self) -> Census {
+        let Inner { stages, sessions, .. } = &*self.inner;
+        let (starting, all) = (sessions.starting(), sessions.all());
+        let is_in = |state| all.iter().filter(|(_, one)| one.live.status().state == state).count();
+        let (waiting, running) = (is_in(LiveState::Waiting), is_in(LiveState::Running));
+        let viewers = all.iter().map(|(_, performance)| performance.viewers()).sum();
+        Census { backends: stages.figures(), starting, waiting, running, viewers }
+    }
+
     async fn shut_down(&self) {
         for performance in self.inner.sessions.close() {
             performance.end("the server ends");
@@ -344,14 +380,17 @@ impl Studio for EngineStudio {
     }
 }
 
+/// A session that is open, and its place until it is among those that run.
+struct Opened {
+    performance: Performance,
+    ended: performance::Ended,
+    admitted: Admitted,
+}
+
 impl EngineStudio {
     /// Reads the speech, loads the avatar and opens the session on the first backend that takes it. Blocks.
     /// `job` ends the waiting for the avatar.
-    fn open_session(
-        &self,
-        request: StartRequest,
-        job: Job,
-    ) -> Result<(Performance, performance::Ended), StudioError> {
+    fn open_session(&self, request: StartRequest, job: Job) -> Result<Opened, StudioError> {
         let Inner { config, stages, .. } = &*self.inner;
         // Opened first: what is wrong with it is the client's to know before anything is loaded.
         let speech = self.open_speech(&request.speech)?;
@@ -360,7 +399,7 @@ impl EngineStudio {
             None => self.last_or_builtin()?,
         };
         let black_box = self.black_box(&request.session, &avatar);
-        let mut refused: Vec<String> = Vec::new();
+        let (mut refused, mut full) = (Vec::<String>::new(), false);
         for stage in stages.stages_soon(&avatar, job.clone()) {
             if job.is_cancelled() {
                 return Err(StudioError::Cancelled);
@@ -373,15 +412,33 @@ impl EngineStudio {
                 }
             };
             let fps = avatar.fps();
+            let engine = lock(&self.inner.engine).clone();
+            let name = stage.instance.name().to_owned();
+            if full && name == LAST_RESORT {
+                // It serves when no other can, not those for whom the others have no room.
+                continue;
+            }
+            let admitted =
+                self.inner.admission.admit(&*stage.instance, fps.as_f64(), || self.running_on(&name));
+            let admitted = match admitted {
+                Ok(admitted) => admitted,
+                Err(room) => {
+                    // With somebody who takes over, whom a session would be moved to serves it from the start.
+                    full |= room == Room::Full || engine.standby == Standby::None;
+                    refused
+                        .push(format!("{name}: it has no room for {} frames per second more", fps.as_f64()));
+                    continue;
+                }
+            };
             let live = LiveConfig {
                 fps,
                 first_viewer_wait: config.session.first_viewer_wait,
                 render_ahead: config.session.render_ahead,
                 max_queued: config.session.max_queued,
                 black_box: black_box.clone(),
+                meter: self.inner.metrics.sessions.clone(),
             };
             let casting = Job::new();
-            let engine = lock(&self.inner.engine).clone();
             let understudies = EngineCast {
                 casting: stages.casting(&avatar, casting.clone()),
                 standby: engine.standby,
@@ -398,13 +455,14 @@ impl EngineStudio {
                 black_boxes: self.inner.black_boxes.clone(),
                 video_bitrate: config.webrtc.video_bitrate,
                 audio_bitrate: config.webrtc.audio_bitrate,
+                metrics: self.inner.metrics.clone(),
             };
             match Performance::begin(cast) {
                 Ok((performance, ended)) => {
                     if let Some(speech) = speech {
                         performance.live.speak(speech).map_err(|error| refuse(error, &request.session))?;
                     }
-                    return Ok((performance, ended));
+                    return Ok(Opened { performance, ended, admitted });
                 }
                 Err(BeginError::Thread(error) | BeginError::Open(OpenError::Thread(error))) => {
                     return Err(no_thread(&error));
@@ -416,6 +474,10 @@ impl EngineStudio {
             }
         }
         let (id, reasons) = (avatar.id(), refused.join("; "));
+        if full {
+            let detail = format!("no backend has room for another session: {reasons}");
+            return Err(StudioError::Busy { detail, retry_after: 5, reason: Rejection::Capacity });
+        }
         Err(StudioError::Conflict(format!("no backend can show avatar \"{id}\": {reasons}")))
     }
 
@@ -449,6 +511,13 @@ impl EngineStudio {
             Some(Ok(avatar)) => Ok(avatar),
             _ => self.inner.stages.builtin_avatar(),
         }
+    }
+
+    /// What the sessions want that the backend `name` draws for, frames per second.
+    fn running_on(&self, name: &str) -> f64 {
+        let all = self.inner.sessions.all();
+        let on_it = all.iter().filter(|(_, one)| one.live.status().backend.as_deref() == Some(name));
+        on_it.map(|(_, performance)| performance.stream().format().fps.as_f64()).sum()
     }
 
     fn running(&self, session: &str) -> Option<Arc<Performance>> {
@@ -504,7 +573,8 @@ fn refuse(error: SpeakError, session: &str) -> StudioError {
 /// The system is at its limit; what runs goes on.
 fn no_thread(error: &dyn std::fmt::Display) -> StudioError {
     tracing::warn!(%error, "a request is refused");
-    StudioError::Busy { detail: "the server is at the limit of its threads".to_owned(), retry_after: 5 }
+    let detail = "the server is at the limit of its threads".to_owned();
+    StudioError::Busy { detail, retry_after: 5, reason: Rejection::Threads }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,8 +15,9 @@ use tracing::{Instrument, Span};
 use super::CancelOnDrop;
 use super::backends::mode_of;
 use super::black_boxes::BlackBoxes;
-use crate::app::{BackendChange, Mode, SessionEvent, SessionEvents, SessionReport, StudioError};
+use crate::app::{BackendChange, Mode, Rejection, SessionEvent, SessionEvents, SessionReport, StudioError};
 use crate::live::{LiveStream, LiveUnit, StreamFormat};
+use crate::metrics::Metrics;
 use crate::webrtc::{self, WebrtcSettings};
 
 /// A session that runs until its viewers leave it or somebody stops it.
@@ -52,6 +53,8 @@ pub(super) struct Cast {
     pub(super) video_bitrate: u32,
     /// Bits per second.
     pub(super) audio_bitrate: u32,
+    /// Where it is counted.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Told when a performance's last unit has been given.
@@ -76,7 +79,13 @@ impl Performance {
         let fps = cast.live.fps;
         let events = Arc::new(SessionEvents::new());
         let (told, stage, session) = (events.clone(), cast.stage, cast.session.clone());
-        let observer = Box::new(move |event| tell(&told, &session, event));
+        let metrics = cast.metrics.clone();
+        let observer = Box::new(move |event| {
+            if let LiveEvent::Moved(change) = &event {
+                metrics.moved(change.reason);
+            }
+            tell(&told, &session, event);
+        });
         let (live, units) = LiveSession::open_with(&cast.session, stage, cast.live, cast.cast, observer)?;
         let (ends, ended) = oneshot::channel();
         let format = StreamFormat {
@@ -89,7 +98,8 @@ impl Performance {
         let stream_slot = Arc::new(OnceLock::new());
         let feed = Feed { units, live: Arc::downgrade(&live), stream: stream_slot.clone(), _ends: ends };
         let starter = Arc::downgrade(&live);
-        let stream = LiveStream::start(format, feed, move || {
+        let meter = cast.metrics.encoders.clone();
+        let stream = LiveStream::start_with(format, meter, feed, move || {
             if let Some(live) = starter.upgrade() {
                 live.begin();
             }
@@ -116,6 +126,7 @@ impl Performance {
         let seat = Seat::take(&self.viewers, max_viewers).ok_or_else(|| StudioError::Busy {
             detail: format!("{max_viewers} viewers watch this session, the most there may be"),
             retry_after: 5,
+            reason: Rejection::Viewers,
         })?;
         let viewer = webrtc::connect(sdp, &self.stream, settings).instrument(self.span.clone()).await;
         let mut viewer = viewer.map_err(|error| {
@@ -167,6 +178,10 @@ impl Performance {
         self.live.status().speaking && *self.stream.viewers().borrow() > 0
     }
 
+    pub(super) fn viewers(&self) -> usize {
+        *self.stream.viewers().borrow()
+    }
+
     pub(super) fn stream(&self) -> Arc<LiveStream> {
         self.stream.clone()
     }
@@ -190,7 +205,7 @@ impl Performance {
             audio_queue: status.queued_samples,
             is_generating: status.speaking,
             utterances: status.utterances,
-            viewers: *self.stream.viewers().borrow(),
+            viewers: self.viewers(),
             held_frames: status.stats.held,
         }
     }

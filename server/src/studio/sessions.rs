@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lipcast_engine::avatar::Job;
 
-use crate::app::StudioError;
+use crate::app::{Rejection, StudioError};
 
 /// Sessions that start or run, at most so many; `P` is a performance.
 pub(super) struct Sessions<P> {
@@ -53,7 +53,11 @@ impl<P> Sessions<P> {
     pub(super) fn take(self: &Arc<Self>, name: &str) -> Result<Place<P>, StudioError> {
         let mut slots = self.lock();
         if slots.closed {
-            return Err(StudioError::Busy { detail: "the server is ending".to_owned(), retry_after: 5 });
+            return Err(StudioError::Busy {
+                detail: "the server is ending".to_owned(),
+                retry_after: 5,
+                reason: Rejection::Draining,
+            });
         }
         if slots.by_name.contains_key(name) {
             let detail =
@@ -62,7 +66,7 @@ impl<P> Sessions<P> {
         }
         if slots.by_name.len() >= self.most {
             let detail = format!("{} sessions run, the most there may be", self.most);
-            return Err(StudioError::Busy { detail, retry_after: 5 });
+            return Err(StudioError::Busy { detail, retry_after: 5, reason: Rejection::Sessions });
         }
         let job = Arc::new(Job::new());
         slots.by_name.insert(name.to_owned(), Slot::Starting(job.clone()));
@@ -90,6 +94,11 @@ impl<P> Sessions<P> {
     /// Whether nothing starts any more.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
+    }
+
+    /// How many are being opened.
+    pub(super) fn starting(&self) -> usize {
+        self.lock().by_name.values().filter(|slot| matches!(slot, Slot::Starting(_))).count()
     }
 
     /// All that run, by name.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use lipcast_demo::DemoBackend;
 use lipcast_engine::audio::{SpeechDecoder, SpeechLimits, builtin as builtin_clip};
 use lipcast_engine::avatar::{Avatar, AvatarError, AvatarId, Job, builtin};
-use lipcast_engine::backend::{Backends, Instance, LoadedAvatar, LocalInstance, ReloadError};
+use lipcast_engine::backend::{BackendFigures, Backends, Instance, LoadedAvatar, LocalInstance, ReloadError};
 use lipcast_engine::session::{Casting, Stage};
 use lipcast_plugins_api::loader::Plugin;
 use serde_json::Value;
 
-use super::backends::{mode_of, report, spec};
+use super::backends::{mode_of, report, spec, whole};
 use super::gallery::Gallery;
 use super::loading::{Found, Haste, Loading};
 use crate::app::{AvatarSummary, BackendReport, BackendState, Mode, StudioError};
@@ -86,8 +86,15 @@ impl Stages {
             required: false,
             restarts: 0,
             process: None,
+            capacity_fps: self.backends.last_resort().capacity().map(whole),
+            load_fps: 0,
         });
         reports
+    }
+
+    /// What became of every backend, and of the built-in one.
+    pub fn figures(&self) -> Vec<BackendFigures> {
+        self.backends.figures()
     }
 
     /// Waits until each backend is ready, has failed or is past its deadline. Blocks.

@@ -10,8 +10,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use crossbeam_channel::Sender;
 use lipcast_engine::backend::{
-    AvatarSource, BackendError, Backends, FrameReply, Instance, LoadedAvatar, LocalInstance, SessionParams,
-    SessionPort,
+    AvatarSource, BackendError, Backends, Capacity, FrameReply, Instance, LoadedAvatar, LocalInstance,
+    SessionParams, SessionPort,
 };
 use lipcast_plugins_api::author::plugin_table;
 use lipcast_plugins_api::loader::Plugin;
@@ -123,10 +123,22 @@ async fn sessions_count_against_the_limit_while_they_start() {
     assert!(sessions.take("more").is_ok(), "a start that came to nothing frees its place");
 }
 
-/// A backend that dies when the test says so.
+/// A backend that dies when the test says so, and was measured as the test says.
 struct Mortal {
     inner: Arc<dyn Instance>,
     dead: AtomicBool,
+    capacity: Mutex<Option<Capacity>>,
+}
+
+impl Mortal {
+    fn new() -> Arc<Self> {
+        let (dead, capacity) = Default::default();
+        Arc::new(Self { inner: demo("mortal"), dead, capacity })
+    }
+
+    fn measure(&self, frames_per_second: f64, age: Duration) {
+        *self.capacity.lock().unwrap() = Some(Capacity { frames_per_second, age });
+    }
 }
 
 impl Instance for Mortal {
@@ -152,6 +164,10 @@ impl Instance for Mortal {
 
     fn batch_p99(&self) -> Duration {
         self.inner.batch_p99()
+    }
+
+    fn capacity(&self) -> Option<Capacity> {
+        *self.capacity.lock().unwrap()
     }
 
     fn lost(&self) -> Option<String> {
@@ -196,8 +212,19 @@ fn studio_with(mortal: &Arc<Mortal>, folder: &tempfile::TempDir) -> EngineStudio
     let engine = Mutex::new(config.engine.clone());
     let (webrtc, clips) = (webrtc_settings(&config), Clips::new(speech_limits(&config)));
     let (current, sessions) = (Mutex::default(), Sessions::new(4));
-    let (reread, black_boxes) = (None, Arc::default());
-    let inner = Inner { config, engine, reread, webrtc, stages, clips, current, sessions, black_boxes };
+    let inner = Inner {
+        config,
+        engine,
+        reread: None,
+        webrtc,
+        stages,
+        clips,
+        current,
+        sessions,
+        black_boxes: Arc::default(),
+        admission: Arc::default(),
+        metrics: Arc::default(),
+    };
     EngineStudio { inner: Arc::new(inner) }
 }
 
@@ -207,10 +234,7 @@ fn start(session: &str) -> StartRequest {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_outlives_its_backend_and_says_so() {
-    let (folder, mortal) = (
-        tempfile::tempdir().unwrap(),
-        Arc::new(Mortal { inner: demo("mortal"), dead: AtomicBool::default() }),
-    );
+    let (folder, mortal) = (tempfile::tempdir().unwrap(), Mortal::new());
     let studio = studio_with(&mortal, &folder);
     assert_eq!(studio.start(start("s")).await.unwrap().backend, "mortal");
     let events = studio.events("s").unwrap();
@@ -241,6 +265,49 @@ async fn a_session_outlives_its_backend_and_says_so() {
     let reason = "it was stopped".to_owned();
     assert_eq!(events.next(told).await, Some((told + 1, SessionEvent::Ended { reason })));
     assert_eq!(events.next(told + 1).await, None);
+}
+
+fn is_full(started: &Result<Started, StudioError>) -> bool {
+    matches!(started, Err(StudioError::Busy { reason: Rejection::Capacity, retry_after: 1.., .. }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_admitted_as_far_as_the_backend_draws_in_time() {
+    let (folder, mortal) = (tempfile::tempdir().unwrap(), Mortal::new());
+    let studio = studio_with(&mortal, &folder);
+    mortal.measure(70.0, Duration::ZERO);
+    // Side by side: one that is being opened counts already.
+    let (a, b, c) =
+        tokio::join!(studio.start(start("a")), studio.start(start("b")), studio.start(start("c")));
+    let all = [a, b, c];
+    let taken =
+        all.iter().filter(|one| one.as_ref().is_ok_and(|started| started.backend == "mortal")).count();
+    assert_eq!((taken, all.iter().filter(|one| is_full(one)).count()), (2, 1), "{all:?}");
+    let load = |studio: &EngineStudio| {
+        let report = studio.backends().into_iter().find(|report| report.name == "mortal").unwrap();
+        (report.capacity_fps, report.load_fps)
+    };
+    assert_eq!(load(&studio), (Some(70), 50));
+    let one = studio.sessions()[0].session_id.clone();
+    studio.stop(&one).await.unwrap();
+    assert_eq!(load(&studio), (Some(70), 25));
+    assert_eq!(studio.start(start("d")).await.unwrap().backend, "mortal", "there is room again");
+    assert!(is_full(&studio.start(start("e")).await), "the built-in one is not for those that are too many");
+    studio.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_slower_than_real_time_is_passed_over_until_its_second_chance() {
+    let (folder, mortal) = (tempfile::tempdir().unwrap(), Mortal::new());
+    let studio = studio_with(&mortal, &folder);
+    mortal.measure(20.0, Duration::ZERO);
+    assert_eq!(studio.start(start("a")).await.unwrap().backend, LAST_RESORT);
+    lock(&studio.inner.engine).standby = Standby::None;
+    assert!(is_full(&studio.start(start("b")).await), "nobody stands in for it");
+    mortal.measure(20.0, Capacity::SECOND_CHANCE);
+    assert_eq!(studio.start(start("c")).await.unwrap().backend, "mortal");
+    assert!(is_full(&studio.start(start("d")).await), "one is enough to see");
+    studio.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

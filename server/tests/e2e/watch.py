@@ -200,6 +200,23 @@ def report(options, began, reports, frames, clicks, heard, statistics):
         # the first id, and how many pictures.
         runs = (list(run) for _, run in groupby(frames, key=lambda frame: frame.get("tag")))
         result["drawn"] = [[run[0].get("tag"), run[0].get("id"), len(run)] for run in runs]
+        # In the second half, when whatever was to settle has: how far the numbers go from picture to picture.
+        late = [b - a for a, b in zip(ids[len(ids) // 2 :], ids[len(ids) // 2 + 1 :])]
+        result["ids"]["late_steps"] = {str(step): late.count(step) for step in sorted(set(late))}
+        if ids and clicks and all(of.all for of in reports.values()):
+            # At each click: how long ago the picture that is seen just then was due by its number. Both are put on the
+            # sender's clock, on which picture 0 and the sound's beginning are one moment.
+            wall = lambda frame: reports["video"].wall(frame["rtp"], 90_000)
+            begin = wall(frames[first]) - ids[0] * 0.04
+            seen = [(wall(frame) - begin, frame["id"]) for frame in frames[first:] if "id" in frame]
+            offsets = []
+            for click in clicks:
+                at = reports["audio"].wall(click["rtp"], 48_000) - begin
+                # A click stands at the beginning of a frame; a quarter of one is left for rounding.
+                shown = [number for since, number in seen if since <= at + 0.01]
+                if shown:
+                    offsets.append([round(at, 3), round((at - shown[-1] * 0.04) * 1000, 1)])
+            result["av_offsets"] = offsets
     if options.flash and all(of.all for of in reports.values()):
         flashes = [b for a, b in zip(frames, frames[1:]) if b["white"] and not a["white"]]
         seen = [reports["video"].wall(flash["rtp"], 90_000) for flash in flashes]

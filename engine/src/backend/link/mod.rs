@@ -161,6 +161,13 @@ pub(super) fn sleep(ends: &mut [PollFd<'_>], patience: Option<Duration>) {
     let _ = rustix::event::poll(ends, limit.as_ref());
 }
 
+/// Resident bytes of a process, while it lives.
+pub(super) fn resident_bytes(process: u32) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// The clock of deadlines: since when they count, in the supervisor's time and in that of a host table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {

@@ -20,8 +20,9 @@ use lipcast_wire::spawn::{Child, ChildCommand, Ends};
 use rustix::event::{PollFd, PollFlags};
 use serde_json::Value;
 
-use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer};
+use super::{Answer, Control, Link, Load, Opened, Opening, Origin, Person, answer, resident_bytes};
 use crate::avatar::Job;
+use crate::backend::BackendMeter;
 use crate::backend::host_services::{ChildEvents, JobProgress};
 use crate::backend::mailbox::Mailbox;
 use crate::backend::supervisor::{LinkEvent, Op, Ticket};
@@ -116,6 +117,7 @@ impl ProcessLink {
         config: Value,
         expected_id: Option<String>,
         origin: Origin,
+        meter: Arc<BackendMeter>,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> std::io::Result<Self> {
         let news = Arc::new(Mailbox::new()?);
@@ -128,7 +130,7 @@ impl ProcessLink {
             }
         };
         let closed = tell.clone();
-        let events = Arc::new(ChildEvents::new(name, move |reason: &str| {
+        let events = Arc::new(ChildEvents::new(name, meter, move |reason: &str| {
             if reason != HUNG_UP {
                 return closed(News::Broken(reason.to_owned()));
             }
@@ -400,9 +402,7 @@ impl Link for ProcessLink {
     }
 
     fn memory(&self) -> Option<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
-        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * rustix::param::page_size() as u64)
+        resident_bytes(self.child.id())
     }
 
     fn process(&self) -> Option<u32> {

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use lipcast_plugins_api::author::{Code, Error};
 
+use super::pace::Pace;
 use super::queue::Queue;
 use super::seat::{Item, Out, Seat, Trouble};
 use super::watch::Watch;
-use super::{Abilities, Action, Cargo, Op, Outcome, Policy, Request, Rules, Ticket, Warning};
+use super::{Abilities, Action, Cargo, Cause, Note, Op, Outcome, Policy, Request, Rules, Ticket, Warning};
 
 #[derive(Debug)]
 pub(super) struct Desk<C: Cargo, R> {
@@ -24,6 +25,7 @@ pub(super) struct Desk<C: Cargo, R> {
     batch: Option<Batch>,
     abilities: Abilities,
     pub(super) watch: Watch,
+    pace: Pace,
     next_op: u64,
     /// Whose calls are out.
     owners: BTreeMap<u64, u64>,
@@ -42,6 +44,8 @@ struct Batch {
     tickets: Vec<Ticket>,
     /// When the first of its frames leaves.
     soft: Option<Duration>,
+    /// How long the request that was asked for first had waited when it went out.
+    waited: Duration,
 }
 
 /// What a result says about the incarnation itself.
@@ -50,9 +54,9 @@ pub(super) enum Verdict {
     /// Nothing.
     Unknown,
     /// It is of no more use.
-    Lost(String),
+    Lost(Cause, String),
     /// A fresh one would do better.
-    Worn(String),
+    Worn(Cause, String),
 }
 
 impl<C: Cargo, R: Rules> Desk<C, R> {
@@ -64,6 +68,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
             batch: None,
             abilities: Abilities { max_batch: 1, sequential: false, chunk_frames: 0 },
             watch: Watch::default(),
+            pace: Pace::default(),
             next_op: 0,
             owners: BTreeMap::new(),
             arrivals: 0,
@@ -79,6 +84,12 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         self.next_op = 0;
         self.answered = false;
         self.watch.forget();
+        self.pace.forget();
+    }
+
+    /// Frames per second at the best batch size, once enough was seen of one.
+    pub(super) fn capacity(&self) -> Option<f64> {
+        self.pace.capacity(self.abilities.max_batch)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -104,7 +115,13 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         }
     }
 
-    pub(super) fn request(&mut self, session: u64, request: Request, out: &mut Vec<Action<C>>) {
+    pub(super) fn request(
+        &mut self,
+        session: u64,
+        request: Request,
+        now: Duration,
+        out: &mut Vec<Action<C>>,
+    ) {
         let outcome = match self.seats.get_mut(&session) {
             None => Some(Outcome::Gone { reason: "the session is not open".into(), in_flight: false }),
             Some(seat) if seat.closing => return,
@@ -114,7 +131,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
                 let stale = R::is_stale(request.epoch, seat.epoch).then_some(Outcome::Expired);
                 let outcome = stale.or_else(|| seat.trouble.as_ref().map(Trouble::outcome));
                 if outcome.is_none() {
-                    seat.waiting.push_back(Item::Ask(request));
+                    seat.waiting.push_back(Item::Ask(request, now));
                 }
                 outcome
             }
@@ -125,11 +142,12 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         }
     }
 
-    pub(super) fn reset(&mut self, session: u64, epoch: u32, out: &mut Vec<Action<C>>) {
+    pub(super) fn reset(&mut self, session: u64, epoch: u32, now: Duration, out: &mut Vec<Action<C>>) {
         let arrival = self.arrive();
         let Some(seat) = self.seats.get_mut(&session).filter(|seat| !seat.closing) else { return };
         let mut dropped = seat.clear();
         dropped.extend(self.queue.forget(session).into_iter().map(|ticket| ticket.request));
+        missed(dropped.iter(), now, out);
         if R::reset_answers_batch() {
             let batch = self.batch.iter().flat_map(|batch| &batch.tickets);
             dropped.extend(batch.filter(|ticket| ticket.session == session).map(|ticket| ticket.request));
@@ -146,15 +164,18 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         }
     }
 
-    pub(super) fn close(&mut self, session: u64) {
+    pub(super) fn close(&mut self, session: u64, now: Duration, out: &mut Vec<Action<C>>) {
         let arrival = self.arrive();
         let Some(seat) = self.seats.get_mut(&session).filter(|seat| !seat.closing) else { return };
-        self.queue.forget(session);
-        if seat.is_unknown() {
+        let queued = self.queue.forget(session).into_iter().map(|ticket| ticket.request);
+        let unknown = seat.is_unknown();
+        let dropped: Vec<Request> = queued.chain(seat.clear()).collect();
+        // A session that goes because it was left waiting has missed what it waited for.
+        missed(dropped.iter(), now, out);
+        if unknown {
             self.seats.remove(&session);
             return;
         }
-        seat.clear();
         seat.closing = true;
         seat.waiting.push_back(Item::Call(arrival, Op::Close));
     }
@@ -168,14 +189,14 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         out: &mut Vec<Action<C>>,
     ) -> Verdict {
         let is_batch = self.batch.as_ref().is_some_and(|batch| batch.op == op);
-        if is_batch || !self.watch.done(op, false, now) {
+        if is_batch || self.watch.done(op, false, now).is_none() {
             return Verdict::Unknown;
         }
         let Some(session) = self.owners.remove(&op) else { return Verdict::Unknown };
         let Some(seat) = self.seats.get_mut(&session) else { return Verdict::Unknown };
         let Some(call) = seat.out.take() else { return Verdict::Unknown };
         let device_lost = match &result {
-            Err(error) if error.code == Code::DeviceLost => Verdict::Lost(error.to_string()),
+            Err(error) if error.code == Code::DeviceLost => Verdict::Lost(Cause::Device, error.to_string()),
             _ => Verdict::Unknown,
         };
         match (call, result) {
@@ -217,13 +238,15 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         out: &mut Vec<Action<C>>,
     ) -> Verdict {
         let is_ours = self.batch.as_ref().is_some_and(|batch| batch.op == op);
-        if !is_ours || !self.watch.done(op, true, now) {
+        let Some(taken) = is_ours.then(|| self.watch.done(op, true, now)).flatten() else {
             return Verdict::Unknown;
-        }
+        };
         if self.batch.as_ref().is_some_and(|batch| batch.tickets.len() != results.len()) {
-            return Verdict::Lost("it answered another number of requests than it was asked".into());
+            let reason = "it answered another number of requests than it was asked";
+            return Verdict::Lost(Cause::Broken, reason.into());
         }
         let Some(batch) = self.batch.take() else { return Verdict::Unknown };
+        self.count(&batch, &results, taken, now, out);
         for seat in self.seats.values_mut() {
             seat.in_batch = false;
             seat.blocked = false;
@@ -234,14 +257,14 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
             if let Err(error) = &result {
                 no_room |= error.code == Code::OomDevice;
                 if error.code == Code::DeviceLost {
-                    verdict = Verdict::Lost(error.to_string());
+                    verdict = Verdict::Lost(Cause::Device, error.to_string());
                 }
             }
             self.answer(ticket, result, now, out);
         }
-        if no_room && !matches!(verdict, Verdict::Lost(_)) {
+        if no_room && !matches!(verdict, Verdict::Lost(..)) {
             if self.abilities.max_batch == 1 {
-                return Verdict::Worn("its device has no room for a single request".into());
+                return Verdict::Worn(Cause::Device, "its device has no room for a single request".into());
             }
             self.abilities.max_batch /= 2;
             out.push(Action::Warn(Warning::SmallerBatches { max_batch: self.abilities.max_batch }));
@@ -249,10 +272,35 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         verdict
     }
 
+    /// What a batch that came back says about the incarnation's pace and its output.
+    fn count(
+        &mut self,
+        batch: &Batch,
+        results: &[Result<C::Picture, Error>],
+        taken: Duration,
+        now: Duration,
+        out: &mut Vec<Action<C>>,
+    ) {
+        let Batch { tickets, waited, .. } = batch;
+        out.push(Action::Note(Note::Batch { size: tickets.len(), waited: *waited, taken }));
+        missed(tickets.iter().map(|ticket| &ticket.request), now, out);
+        let bad = |result: &Result<_, Error>| result.as_ref().is_err_and(|e| e.code == Code::BadOutput);
+        match results.iter().filter(|result| bad(result)).count() {
+            0 => {}
+            bad => out.push(Action::Note(Note::BadOutput(bad as u64))),
+        }
+        // Frames that nobody was to see may have been left out, and one that fails may have failed at once.
+        let shown = tickets.iter().filter(|ticket| !ticket.request.flags.discard_ok).count();
+        if results.iter().all(Result::is_ok) {
+            self.pace.note(shown, taken, now);
+        }
+    }
+
     /// Everything is over: each request is answered, each session told.
-    pub(super) fn abandon(&mut self, reason: &str, out: &mut Vec<Action<C>>) {
+    pub(super) fn abandon(&mut self, reason: &str, now: Duration, out: &mut Vec<Action<C>>) {
         let gone = |in_flight| Outcome::Gone { reason: reason.to_owned(), in_flight };
         let dying = self.batch.take().map(|batch| batch.tickets).unwrap_or_default();
+        missed(dying.iter().map(|ticket| &ticket.request), now, out);
         for (session, mut seat) in std::mem::take(&mut self.seats) {
             let (queued, waiting) = (self.queue.forget(session), seat.clear());
             if seat.closing {
@@ -274,13 +322,15 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         self.cut = None;
         self.owners.clear();
         self.watch.forget();
+        // What it answered says nothing of the next one, of which something may be heard before it has begun.
+        self.answered = false;
     }
 
     /// Hands out what can go.
     pub(super) fn pump(&mut self, now: Duration, out: &mut Vec<Action<C>>) {
         for (session, seat) in &mut self.seats {
-            while let Some(request) = seat.next_ask::<R>() {
-                self.queue.push(Ticket { session: *session, request });
+            while let Some((request, asked)) = seat.next_ask::<R>() {
+                self.queue.push(Ticket { session: *session, request, asked });
             }
         }
         let may_infer = R::may_infer(self.batch.is_some());
@@ -331,14 +381,20 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         self.next_op += 1;
         self.cut = None;
         self.watch.submitted(op, now);
-        self.batch = Some(Batch { op, tickets: batch.clone(), soft });
+        let first = batch.iter().map(|ticket| ticket.asked).min();
+        let waited = first.map_or(Duration::ZERO, |asked| now.saturating_sub(asked));
+        self.batch = Some(Batch { op, tickets: batch.clone(), soft, waited });
         out.push(Action::Infer { op, batch });
     }
 
     fn expire(&mut self, now: Duration, out: &mut Vec<Action<C>>) {
         let (seats, sequential) = (&mut self.seats, self.abilities.sequential);
         let left_out = |session| R::leaves_out(sequential, seats.get(&session).is_some_and(|seat| seat.held));
-        for Ticket { session, request } in self.queue.take_expired(now, left_out) {
+        let (unseen, missed) = self.queue.take_unseen::<R>(now, left_out);
+        if missed > 0 {
+            out.push(Action::Note(Note::Missed(missed)));
+        }
+        for Ticket { session, request, .. } in unseen {
             if let Some(seat) = seats.get_mut(&session)
                 && R::carries_marks()
             {
@@ -359,7 +415,7 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
         now: Duration,
         out: &mut Vec<Action<C>>,
     ) {
-        let Ticket { session, request } = ticket;
+        let Ticket { session, request, .. } = ticket;
         let Some(seat) = self.seats.get_mut(&session) else { return };
         let (stale, closing) = (R::is_stale(request.epoch, seat.epoch), seat.closing);
         let has_time = request.deadline.is_none_or(|deadline| deadline > now);
@@ -442,4 +498,16 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
 /// A late frame that the backend was free to leave out, and did.
 fn is_left_out<P>(request: &Request, result: &Result<P, Error>) -> bool {
     request.flags.discard_ok && result.as_ref().is_err_and(|error| error.code == Code::Deadline)
+}
+
+/// Notes how many of these had no picture when their frame left.
+fn missed<'a, C: Cargo>(
+    requests: impl Iterator<Item = &'a Request>,
+    now: Duration,
+    out: &mut Vec<Action<C>>,
+) {
+    match requests.filter(|request| request.is_late(now) && !request.flags.discard_ok).count() {
+        0 => {}
+        late => out.push(Action::Note(Note::Missed(late as u64))),
+    }
 }

@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use super::setback::{Setback, Setbacks};
-use super::{Policy, Rules};
+use super::{Cause, Note, Policy, Rules};
 
 /// Where a backend is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +49,7 @@ pub(super) enum Order {
     Kill { incarnation: u64, reason: String },
     End { incarnation: u64 },
     Announce { state: State, reason: String },
+    Note(Note),
 }
 
 /// What follows once the incarnation is certainly gone.
@@ -78,6 +79,8 @@ pub(super) struct Life {
     /// When the state ends by itself.
     until: Option<Duration>,
     next: Next,
+    /// Why the last incarnation had to be replaced.
+    cause: Cause,
     ready_since: Option<Duration>,
     /// It has answered a request.
     proven: bool,
@@ -97,6 +100,7 @@ impl Life {
             lives: false,
             until: None,
             next: Next::Idle,
+            cause: Cause::Start,
             ready_since: None,
             proven: false,
             ending: false,
@@ -157,6 +161,7 @@ impl Life {
 
     pub(super) fn start_failed(&mut self, reason: &str, retryable: bool) {
         if self.state == State::Starting {
+            self.cause = Cause::Start;
             self.kill(reason, if retryable { Next::LaterMaybe } else { Next::Refused });
         }
     }
@@ -176,8 +181,11 @@ impl Life {
     }
 
     /// The incarnation is of no more use.
-    pub(super) fn lose(&mut self, reason: &str, now: Duration) {
+    pub(super) fn lose(&mut self, cause: Cause, reason: &str, now: Duration) {
         if self.lives && self.state != State::Dead {
+            if self.state != State::Draining {
+                self.cause = cause;
+            }
             let next = if self.state == State::Draining { self.next } else { self.death(now) };
             self.kill(reason, next);
         }
@@ -189,6 +197,11 @@ impl Life {
             return;
         }
         self.lives = false;
+        match self.state {
+            State::Dead | State::Draining => {}
+            State::Starting => self.cause = Cause::Start,
+            _ => self.cause = Cause::Crash,
+        }
         let (next, reason) = match self.state {
             // It was to go anyway.
             State::Dead | State::Draining => (self.next, self.reason.clone()),
@@ -215,6 +228,7 @@ impl Life {
     /// It is not wanted any more, or wanted anew.
     pub(super) fn retire(&mut self, again: bool, now: Duration) {
         let next = if again { Next::Again } else { Next::Idle };
+        self.cause = Cause::Operator;
         match self.state {
             State::Ready | State::Late => {
                 self.next = next;
@@ -234,8 +248,9 @@ impl Life {
     }
 
     /// It is to be replaced by a fresh one, between two batches.
-    pub(super) fn recycle(&mut self, reason: &str, now: Duration) {
+    pub(super) fn recycle(&mut self, cause: Cause, reason: &str, now: Duration) {
         if self.welcomes() {
+            self.cause = cause;
             // One that does not even last is no better than one that dies: nobody would ever be served.
             self.next = if self.is_healthy(now) {
                 self.setbacks.healthy();
@@ -265,6 +280,7 @@ impl Life {
     pub(super) fn retry(&mut self, now: Duration) {
         if matches!(self.state, State::Idle | State::BackingOff | State::Quarantined | State::Refused) {
             self.setbacks.forgive();
+            self.cause = Cause::Operator;
             self.spawn(now);
         }
     }
@@ -278,7 +294,7 @@ impl Life {
         match self.state {
             State::Starting => {
                 let reason = format!("not started after {:?}", self.policy.init_timeout);
-                self.lose(&reason, now);
+                self.lose(Cause::Start, &reason, now);
             }
             State::Draining if self.ending => {
                 self.kill("it did not end when it was asked to", self.next);
@@ -301,6 +317,9 @@ impl Life {
         self.proven = false;
         self.ending = false;
         self.ready_since = None;
+        if self.incarnation > 1 {
+            self.orders.push(Order::Note(Note::Restart(self.cause)));
+        }
         self.orders.push(Order::Spawn { incarnation: self.incarnation });
         self.enter(State::Starting, "", Some(now + self.policy.init_timeout));
     }

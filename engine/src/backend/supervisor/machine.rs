@@ -6,7 +6,7 @@ use lipcast_plugins_api::author::{Code, Error};
 
 use super::desk::{Desk, Verdict};
 use super::life::{Life, Order, State};
-use super::{Action, Cargo, Event, LinkEvent, Policy, Rules, Sound, Warning};
+use super::{Action, Cargo, Cause, Event, LinkEvent, Note, Policy, Rules, Sound, Warning};
 
 /// One configured backend, supervised.
 ///
@@ -43,6 +43,11 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
         self.desk.watch.batch_p99()
     }
 
+    /// Frames per second that the living incarnation draws at its best batch size; `None` until enough was seen.
+    pub fn capacity(&self) -> Option<f64> {
+        self.desk.capacity()
+    }
+
     /// When an [`Event::Tick`] is due, since the origin. After that tick it lies in its future.
     pub fn next_deadline(&self) -> Option<Duration> {
         let late = self.desk.soft_deadline().filter(|_| self.life.state() == State::Ready);
@@ -60,12 +65,12 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
                 out.push(Action::Opened { session, result: Err(Error::new(Code::NotReady, reason)) });
             }
             Event::Push { session, audio } => self.desk.push(session, audio, out),
-            Event::Request { session, request } => self.desk.request(session, request, out),
-            Event::Reset { session, epoch } => self.desk.reset(session, epoch, out),
-            Event::Close { session } => self.desk.close(session),
+            Event::Request { session, request } => self.desk.request(session, request, now, out),
+            Event::Reset { session, epoch } => self.desk.reset(session, epoch, now, out),
+            Event::Close { session } => self.desk.close(session, now, out),
             Event::Retire { again } => self.life.retire(again, now),
             Event::Retry => self.life.retry(now),
-            Event::Tick => self.tick(now),
+            Event::Tick => self.tick(now, out),
             Event::Link { incarnation, event } => {
                 if R::is_current(incarnation, self.life.incarnation()) {
                     self.listen(event, now, out);
@@ -89,7 +94,7 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
                 return self.life.start_failed(&reason, retryable);
             }
             LinkEvent::Died { reason, barred } => return self.life.died::<R>(&reason, barred, now),
-            LinkEvent::Broken(reason) => Verdict::Lost(reason),
+            LinkEvent::Broken(reason) => Verdict::Lost(Cause::Broken, reason),
             LinkEvent::Memory(resident) => self.weigh(resident, out),
             LinkEvent::Beat(beat) => {
                 self.desk.watch.beat::<R>(beat, &self.policy, now);
@@ -104,15 +109,16 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
         }
         match verdict {
             Verdict::Unknown => {}
-            Verdict::Lost(reason) => self.life.lose(&reason, now),
-            Verdict::Worn(reason) => self.life.recycle(&reason, now),
+            Verdict::Lost(cause, reason) => self.life.lose(cause, &reason, now),
+            Verdict::Worn(cause, reason) => self.life.recycle(cause, &reason, now),
         }
     }
 
     fn weigh(&mut self, resident: u64, out: &mut Vec<Action<C>>) -> Verdict {
         let Some(limit) = self.policy.memory_limit else { return Verdict::Unknown };
         if resident >= limit {
-            return Verdict::Worn(format!("it holds {resident} bytes of the {limit} that it may"));
+            let reason = format!("it holds {resident} bytes of the {limit} that it may");
+            return Verdict::Worn(Cause::Memory, reason);
         }
         let near =
             u128::from(resident) * 100 >= u128::from(limit) * u128::from(self.policy.memory_warn_percent);
@@ -123,9 +129,10 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
         Verdict::Unknown
     }
 
-    fn tick(&mut self, now: Duration) {
+    fn tick(&mut self, now: Duration, out: &mut Vec<Action<C>>) {
         if self.desk.watch.is_stuck::<R>(&self.policy, now) {
-            self.life.lose("a call does not come back", now);
+            out.push(Action::Note(Note::HardKill));
+            self.life.lose(Cause::Hang, "a call does not come back", now);
         }
         self.life.tick(now);
     }
@@ -144,7 +151,7 @@ impl<C: Cargo, R: Rules> Supervisor<C, R> {
         // it: no other backend is asked for such a frame unknowingly.
         if !self.life.serves() {
             let reason = self.life.reason();
-            self.desk.abandon(if reason.is_empty() { "it was started anew" } else { reason }, out);
+            self.desk.abandon(if reason.is_empty() { "it was started anew" } else { reason }, now, out);
         }
         out.extend(self.life.take_orders().map(Action::from));
     }
@@ -157,6 +164,7 @@ impl<C: Cargo> From<Order> for Action<C> {
             Order::Kill { incarnation, reason } => Self::Kill { incarnation, reason },
             Order::End { incarnation } => Self::End { incarnation },
             Order::Announce { state, reason } => Self::Announce { state, reason },
+            Order::Note(note) => Self::Note(note),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lipcast_plugins_api::author::Error;
 
-use super::State;
+use super::{Note, State};
 use crate::backend::RequestFlags;
 
 /// What passes through a supervisor without being looked at.
@@ -35,6 +35,13 @@ pub struct Request {
     pub flags: RequestFlags,
 }
 
+impl Request {
+    /// Its frame has left.
+    pub(super) fn is_late(&self, now: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}
+
 /// A request and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
@@ -42,6 +49,8 @@ pub struct Ticket {
     pub session: u64,
     /// What it asked for.
     pub request: Request,
+    /// When, since the supervisor's origin.
+    pub asked: Duration,
 }
 
 /// How a request ended.
@@ -255,6 +264,8 @@ pub enum Action<C: Cargo> {
     },
     /// Operators should know.
     Warn(Warning),
+    /// To be counted.
+    Note(Note),
 }
 
 /// What operators should know.

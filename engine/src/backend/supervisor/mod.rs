@@ -13,6 +13,9 @@ pub use policy::Policy;
 mod message;
 pub use message::{Abilities, Action, Cargo, Event, LinkEvent, Op, Outcome, Request, Ticket, Warning};
 
+mod note;
+pub use note::{Cause, Note};
+
 mod rules;
 pub use rules::{Rules, Sound};
 
@@ -26,6 +29,8 @@ mod queue;
 mod seat;
 
 mod watch;
+
+mod pace;
 
 mod desk;
 

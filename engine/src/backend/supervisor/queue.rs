@@ -39,15 +39,22 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Takes out what expired before `now`, so that no batch slot is spent on it. Late requests of sessions that
-    /// must see every frame stay, marked as discardable.
-    pub(super) fn take_expired(&mut self, now: Duration, left_out: impl Fn(u64) -> bool) -> Vec<Ticket> {
-        let expired = |ticket: &mut Ticket| {
-            let late = ticket.request.deadline.is_some_and(|deadline| deadline <= now);
+    /// Takes out what nobody sees, because it expired before `now` or was never to be seen, so that no batch slot is
+    /// spent on it. Where a session must ask for every frame it stays, marked as discardable. Also tells how many
+    /// have expired since the last look.
+    pub(super) fn take_unseen<R: Rules>(
+        &mut self,
+        now: Duration,
+        left_out: impl Fn(u64) -> bool,
+    ) -> (Vec<Ticket>, u64) {
+        let mut missed = 0;
+        let unseen = |ticket: &mut Ticket| {
+            let (late, discard_ok) = (ticket.request.is_late(now), ticket.request.flags.discard_ok);
+            missed += u64::from(late && !discard_ok);
             ticket.request.flags.discard_ok |= late;
-            late && left_out(ticket.session)
+            R::is_unseen(late, discard_ok) && left_out(ticket.session)
         };
-        self.waiting.extract_if(.., expired).collect()
+        (self.waiting.extract_if(.., unseen).collect(), missed)
     }
 
     /// Takes the next batch of at most `max`: earliest deadline first; a session gets a second place only

@@ -34,7 +34,12 @@ pub trait Rules {
         behind_a_call
     }
 
-    /// Whether a late request is left out of the batches. Who draws in order sees every frame, and a backend whose
+    /// Whether a request is of no use to those who see the pictures: its frame has left, or was never to be seen.
+    fn is_unseen(late: bool, discard_ok: bool) -> bool {
+        late || discard_ok
+    }
+
+    /// Whether a request that nobody sees is left out of the batches. Who draws in order sees every frame, and a backend whose
     /// queue is full has to be asked for every frame, or the queue stays full.
     fn leaves_out(sequential: bool, audio_is_held: bool) -> bool {
         !sequential && !audio_is_held

@@ -1,6 +1,7 @@
 //! One session at the desk: what it wants, in order, and what it can no more be trusted with.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lipcast_plugins_api::author::{Code, Error};
 
@@ -32,7 +33,8 @@ pub(super) struct Seat<C: Cargo> {
 pub(super) enum Item<C: Cargo> {
     /// A call, and its place among all that came.
     Call(u64, Op<C>),
-    Ask(Request),
+    /// A request, and when it came.
+    Ask(Request, Duration),
 }
 
 #[derive(Debug)]
@@ -83,16 +85,16 @@ impl<C: Cargo> Seat<C> {
         }
     }
 
-    /// The next request that waits for nothing any more.
-    pub(super) fn next_ask<R: Rules>(&mut self) -> Option<Request> {
+    /// The next request that waits for nothing any more, and when it came.
+    pub(super) fn next_ask<R: Rules>(&mut self) -> Option<(Request, Duration)> {
         let stands_behind = |item: &Item<C>| matches!(item, Item::Call(..));
         let behind = self.out.is_some() || self.waiting.front().is_some_and(stands_behind);
         if R::waits(behind) {
             return None;
         }
-        let place = self.waiting.iter().position(|item| matches!(item, Item::Ask(_)))?;
+        let place = self.waiting.iter().position(|item| matches!(item, Item::Ask(..)))?;
         match self.waiting.remove(place)? {
-            Item::Ask(request) => Some(request),
+            Item::Ask(request, asked) => Some((request, asked)),
             Item::Call(..) => None,
         }
     }
@@ -133,7 +135,7 @@ impl<C: Cargo> Seat<C> {
         self.again.clear();
         let mut asked = Vec::new();
         self.waiting.retain(|item| {
-            if let Item::Ask(request) = item {
+            if let Item::Ask(request, _) = item {
                 asked.push(*request);
             }
             matches!(item, Item::Call(_, Op::Open(_)))

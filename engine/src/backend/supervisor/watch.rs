@@ -35,17 +35,18 @@ impl Watch {
         self.out.push_back(op);
     }
 
-    /// Whether `op` is the one that was to be done next; then it is done.
-    pub(super) fn done(&mut self, op: u64, is_batch: bool, now: Duration) -> bool {
+    /// How long `op` took if it is the one that was to be done next, which then is done.
+    pub(super) fn done(&mut self, op: u64, is_batch: bool, now: Duration) -> Option<Duration> {
         if self.out.front() != Some(&op) {
-            return false;
+            return None;
         }
         self.out.pop_front();
+        let taken = now.saturating_sub(self.since);
         if is_batch {
-            self.measure(now.saturating_sub(self.since));
+            self.measure(taken);
         }
         self.begin(now);
-        true
+        Some(taken)
     }
 
     pub(super) fn beat<R: Rules>(&mut self, beat: u32, policy: &Policy, now: Duration) {

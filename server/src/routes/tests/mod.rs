@@ -1,6 +1,7 @@
 //! The dialects without a socket: requests in, status and JSON out, over a studio in memory.
 
 mod guard;
+mod metrics;
 mod seed;
 mod studio;
 mod v1;

@@ -10,15 +10,17 @@ use lipcast_engine::session::black_box::{AvatarMark, BlackBox, Limits, Recording
 use lipcast_engine::time::FrameRate;
 
 use crate::app::{
-    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionEvents,
-    SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, BackendState, Census, Mode, OfferRequest, QueuedSpeech, Rejection,
+    SessionEvents, SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::files::OpenedMedia;
+use crate::metrics::Metrics;
 
 /// What the routes did to it can be looked at.
 #[derive(Default)]
 pub(super) struct MemoryStudio {
     pub(super) state: Mutex<State>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -58,6 +60,8 @@ impl Studio for MemoryStudio {
                 required: self.state.lock().unwrap().model_required,
                 restarts: 0,
                 process: None,
+                capacity_fps: None,
+                load_fps: 0,
             },
             BackendReport {
                 name: "demo".into(),
@@ -67,6 +71,8 @@ impl Studio for MemoryStudio {
                 required: false,
                 restarts: 0,
                 process: None,
+                capacity_fps: None,
+                load_fps: 0,
             },
         ]
     }
@@ -133,6 +139,7 @@ impl Studio for MemoryStudio {
             return Err(StudioError::Busy {
                 detail: "16 sessions run, the most there may be".into(),
                 retry_after: 5,
+                reason: Rejection::Sessions,
             });
         }
         if state.sessions.contains_key(&request.session) {
@@ -256,6 +263,14 @@ impl Studio for MemoryStudio {
             ));
         }
         Ok("v=0 answer".into())
+    }
+
+    fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
+    fn census(&self) -> Census {
+        Census { running: self.state.lock().unwrap().sessions.len(), ..Census::default() }
     }
 
     async fn shut_down(&self) {}

@@ -152,7 +152,7 @@ async fn sessions_and_backends_are_listed() {
     let backends = server.get("/v1/backends").await.json();
     assert_eq!(
         backends["backends"][0],
-        json!({ "name": "onnx", "state": "failed", "detail": "model.onnx is missing", "required": false, "restarts": 0 })
+        json!({ "name": "onnx", "state": "failed", "detail": "model.onnx is missing", "required": false, "restarts": 0, "load_fps": 0 })
     );
 }
 

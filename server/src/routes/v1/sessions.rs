@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Name, Problem, speech};
-use crate::app::{App, Caller, QueuedSpeech, SessionReport, SpeechSource, StudioError};
+use crate::app::{App, Caller, QueuedSpeech, Rejection, SessionReport, SpeechSource, StudioError};
 
 /// `GET /v1/sessions`: all of them, for the operator; the guard keeps sessions' own tokens out.
 pub(super) async fn list(State(app): State<App>) -> Json<Value> {
@@ -85,7 +85,7 @@ pub(super) async fn token(
     }
     let granted = app.access.grant(&id, Instant::now()).ok_or_else(|| {
         let detail = "too many session tokens are out".to_owned();
-        Problem::Studio(StudioError::Busy { detail, retry_after: 60 })
+        Problem::Studio(StudioError::Busy { detail, retry_after: 60, reason: Rejection::Tokens })
     })?;
     Ok(Json(json!({
         "token": granted.token.reveal(),

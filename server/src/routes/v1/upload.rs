@@ -7,7 +7,7 @@ use axum::extract::multipart::MultipartRejection;
 use axum::http::StatusCode;
 
 use super::Problem;
-use crate::app::StudioError;
+use crate::app::{Rejection, StudioError};
 use crate::files::{UploadError, UploadKind, Uploads};
 
 /// An upload that pauses for longer has lost its sender.
@@ -53,7 +53,7 @@ impl From<UploadError> for Problem {
         let status = match &error {
             UploadError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => {
                 let detail = "this server's disk is full".to_owned();
-                return Self::Studio(StudioError::Busy { detail, retry_after: 60 });
+                return Self::Studio(StudioError::Busy { detail, retry_after: 60, reason: Rejection::Disk });
             }
             UploadError::Disk(_) => return Self::Studio(StudioError::internal(error)),
             UploadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

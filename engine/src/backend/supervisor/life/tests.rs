@@ -50,12 +50,12 @@ impl Tale {
             Fate::Late => life.set_late(true),
             Fate::InTime => life.set_late(false),
             Fate::Answers => life.prove(),
-            Fate::Lost => life.lose("hangs", now),
+            Fate::Lost => life.lose(Cause::Hang, "hangs", now),
             Fate::Died => life.died::<Sound>("signal 11", false, now),
             Fate::Barred => life.died::<Sound>("signal 11", true, now),
             Fate::Retired => life.retire(false, now),
             Fate::Renewed => life.retire(true, now),
-            Fate::Recycled => life.recycle("memory", now),
+            Fate::Recycled => life.recycle(Cause::Memory, "memory", now),
             Fate::Drained => life.drained(now),
             Fate::Retried => life.retry(now),
             Fate::Due => {
@@ -204,4 +204,27 @@ fn a_healthy_life_that_ends_by_recycling_has_no_past() {
     ]
     .concat();
     assert_eq!(tale(&later).life.state(), State::BackingOff);
+}
+
+#[test]
+fn a_restart_tells_what_the_one_before_came_to() {
+    use Fate::*;
+    let causes = |fates: &[Fate]| {
+        let tale = tale(fates);
+        let cause = |order: &Order| match order {
+            Order::Note(Note::Restart(cause)) => Some(*cause),
+            _ => None,
+        };
+        tale.orders.iter().filter_map(cause).collect::<Vec<_>>()
+    };
+    assert_eq!(causes(&[Start, Started]), [], "the first one is no restart");
+    assert_eq!(causes(&[Start, Started, Died, Due]), [Cause::Crash]);
+    // What is heard after a loss comes of it.
+    assert_eq!(causes(&[Start, Started, Lost, Lost, Died, Due]), [Cause::Hang]);
+    assert_eq!(causes(&[Start, Died, Due, FailsForNow, Died, Due]), [Cause::Start; 2]);
+    assert_eq!(causes(&[Start, Due, Died, Due]), [Cause::Start], "it did not start in time");
+    assert_eq!(causes(&[Start, Started, Waits(60), Recycled, Drained, Died]), [Cause::Memory]);
+    assert_eq!(causes(&[Start, Started, Waits(60), Recycled, Lost, Died]), [Cause::Memory]);
+    assert_eq!(causes(&[Start, Started, Renewed, Drained, Died]), [Cause::Operator]);
+    assert_eq!(causes(&[Start, Started, Died, Retried]), [Cause::Operator]);
 }
