@@ -200,9 +200,10 @@ def report(options, began, reports, frames, clicks, heard, statistics):
         # the first id, and how many pictures.
         runs = (list(run) for _, run in groupby(frames, key=lambda frame: frame.get("tag")))
         result["drawn"] = [[run[0].get("tag"), run[0].get("id"), len(run)] for run in runs]
-        # In the second half, when whatever was to settle has: how far the numbers go from picture to picture.
-        late = [b - a for a, b in zip(ids[len(ids) // 2 :], ids[len(ids) // 2 + 1 :])]
-        result["ids"]["late_steps"] = {str(step): late.count(step) for step in sorted(set(late))}
+        # In the second half, when whatever was to settle has: how far the numbers go from one new picture to the next,
+        # in runs of [step, count].
+        late = [b - a for a, b in zip(ids[len(ids) // 2 :], ids[len(ids) // 2 + 1 :]) if b != a]
+        result["ids"]["late_beat"] = [[step, len(list(run))] for step, run in groupby(late)]
         if ids and clicks and all(of.all for of in reports.values()):
             # At each click: how long ago the picture that is seen just then was due by its number. Both are put on the
             # sender's clock, on which picture 0 and the sound's beginning are one moment.
