@@ -392,3 +392,27 @@ fn a_reload_puts_a_new_instance_in_the_old_ones_place_or_leaves_the_old_one() {
     let unknown = BackendSpec { name: "nobody".into(), ..spec };
     assert!(backends.reload(unknown).err().unwrap().to_string().contains("no backend \"nobody\""));
 }
+
+#[test]
+fn a_backend_whose_files_were_missing_is_tried_when_they_are_there() {
+    let there = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = there.clone();
+    let find = move || match seen.load(std::sync::atomic::Ordering::Relaxed) {
+        true => Ok(Candidate { program: Program::Linked(plugin()), expected_id: None }),
+        false => Err("its folder is missing".to_owned()),
+    };
+    let spec = BackendSpec {
+        name: "moody".into(),
+        find: Arc::new(find),
+        config: json!({}),
+        init_timeout: Duration::from_secs(60),
+        policy: Policy::default(),
+        required: false,
+    };
+    let backends = Backends::open(vec![spec], instance(json!({"last": "resort"})));
+    backends.wait_settled();
+    let report = || backends.report().remove(0);
+    assert_eq!((report().state, report().detail.as_str()), (ReportedState::Failed, "its folder is missing"));
+    there.store(true, std::sync::atomic::Ordering::Relaxed);
+    until(|| report().state == ReportedState::Ready);
+}
