@@ -19,6 +19,9 @@ use rustix::fs::{MemfdFlags, SealFlags};
 const FIXED: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// A sealed anonymous file, mapped for reading and writing, or for reading only.
+///
+/// The other process may write at any time. Within one process whoever writes has the place to itself: an end of a ring
+/// has one owner, a cell of it belongs to one side at a time, a slot to one request, transfer memory to one call.
 #[derive(Debug)]
 pub struct SharedMemory {
     file: OwnedFd,
@@ -237,7 +240,8 @@ impl SharedMemory {
     }
 }
 
-// SAFETY: the mapping is not bound to a thread, and every access is an atomic or a copy.
+// SAFETY: the mapping is not bound to a thread, and every access is an atomic or a copy of a place that no other thread of
+// this process writes to meanwhile (see the type).
 unsafe impl Send for SharedMemory {}
 // SAFETY: as above.
 unsafe impl Sync for SharedMemory {}

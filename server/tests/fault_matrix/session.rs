@@ -113,7 +113,7 @@ fn row_07_a_hang_in_mid_sentence() {
 fn row_07_a_health_call_that_hangs() {
     let mut row = Row::begin(
         "health never returns, while pictures go on coming",
-        "after five unanswered questions in ten seconds of a beating heart the process is replaced; another backend \
+        "after three unanswered questions in five seconds of a beating heart the process is replaced; another backend \
          draws meanwhile",
     );
     let folder = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn row_07_a_health_call_that_hangs() {
     let fault = format!("{{ in = \"health\", do = \"hang\", if_file = \"{}\" }}", begin.display());
     let mut rig = serve(&chaos_before_probe(&fault));
     let report = std::thread::scope(|scope| {
-        let watched = scope.spawn(|| watch(&rig, 20));
+        let watched = scope.spawn(|| watch(&rig, 12));
         until("it speaks", || {
             get(&rig, "/v1/sessions").json()["sessions"].as_array().is_some_and(|all| !all.is_empty())
         });

@@ -32,7 +32,7 @@ const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
 /// How many times in a row a process that lives may not answer how it feels: one whose health call does not return
 /// hears no other call either.
-const HEALTH_MISSES: u32 = 5;
+const HEALTH_MISSES: u32 = 3;
 
 /// Beats for each of them at least, half of those that it would have with the processor for itself. One that is starved
 /// has fewer, and is waited for.
