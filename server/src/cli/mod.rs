@@ -2,6 +2,9 @@
 //!
 //! Every command works from the folder of a `config.toml`, or of none, without further arguments.
 
+#[macro_use]
+mod output;
+
 mod avatar;
 mod bench;
 mod config;
@@ -12,6 +15,7 @@ mod render;
 mod serve;
 mod telemetry;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,7 +109,8 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // Nobody has to read it: the code says that it failed.
+            let _ = writeln!(std::io::stderr(), "{error}");
             ExitCode::from(error.code())
         }
     }
