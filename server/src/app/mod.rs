@@ -16,7 +16,7 @@ pub use self::events::{BackendChange, SessionEvent, SessionEvents};
 pub use self::jobs::{JobRecord, JobState, Jobs};
 pub use self::router::router;
 pub use self::studio::{
-    AvatarSummary, BackendReport, BackendState, Mode, OfferRequest, QueuedSpeech, SessionReport,
+    AvatarSummary, BackendReport, BackendState, LastReload, Mode, OfferRequest, QueuedSpeech, SessionReport,
     SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 

@@ -218,6 +218,19 @@ pub struct BackendReport {
     /// Its process, if it has one of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<u32>,
+    /// How its last reload went, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<LastReload>,
+}
+
+/// How a reload went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastReload {
+    /// Whether the new one serves.
+    pub ok: bool,
+    /// Why the one before serves on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Whether a backend can serve.

@@ -81,6 +81,7 @@ pub(super) fn report(report: backend::BackendReport) -> BackendReport {
         required: report.required,
         restarts: report.restarts,
         process: report.process,
+        last_reload: None,
     }
 }
 

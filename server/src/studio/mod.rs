@@ -8,6 +8,7 @@ mod performance;
 mod sessions;
 mod stages;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,8 +26,8 @@ use self::clips::Clips;
 use self::performance::{BeginError, Cast, Performance};
 use self::sessions::{Ended, Sessions};
 use crate::app::{
-    AvatarSummary, BackendReport, OfferRequest, QueuedSpeech, SessionEvent, SessionEvents, SessionReport,
-    SpeechSource, StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, LastReload, OfferRequest, QueuedSpeech, SessionEvent, SessionEvents,
+    SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::config::{BackendConfig, CodecName, Config, EngineConfig};
 use crate::files::OpenedMedia;
@@ -58,6 +59,8 @@ struct Inner {
     stages: Stages,
     clips: Clips,
     current: Mutex<Option<AvatarId>>,
+    /// How each backend's last reload went.
+    reloads: Mutex<HashMap<String, LastReload>>,
     sessions: Arc<Sessions<Performance>>,
 }
 
@@ -79,9 +82,20 @@ impl EngineStudio {
         let stages = Stages::open(&config)?;
         let webrtc = webrtc_settings(&config);
         let clips = Clips::new(speech_limits(&config));
-        let (current, sessions) = (Mutex::default(), Sessions::new(config.server.max_sessions));
+        let (current, reloads) = (Mutex::default(), Mutex::default());
+        let sessions = Sessions::new(config.server.max_sessions);
         Ok(Self {
-            inner: Arc::new(Inner { config, engine, reread, webrtc, stages, clips, current, sessions }),
+            inner: Arc::new(Inner {
+                config,
+                engine,
+                reread,
+                webrtc,
+                stages,
+                clips,
+                current,
+                reloads,
+                sessions,
+            }),
         })
     }
 
@@ -101,7 +115,12 @@ impl EngineStudio {
     pub async fn reload_changed(&self) {
         let studio = self.clone();
         let work = move || match studio.engine_now() {
-            Err(error) => tracing::error!(%error, "the settings stay as they are"),
+            Err(error) => {
+                tracing::error!(%error, "the settings stay as they are");
+                let names: Vec<String> =
+                    lock(&studio.inner.engine).backends.iter().map(|backend| backend.name.clone()).collect();
+                names.iter().for_each(|name| studio.note_reload(name, Err(&error)));
+            }
             Ok(engine) => {
                 let before = lock(&studio.inner.engine).clone();
                 let mut changed: Vec<&BackendConfig> = engine.backends.iter().collect();
@@ -129,8 +148,22 @@ impl EngineStudio {
         }
     }
 
+    /// What [`backends`](Studio::backends) tells of the last reload.
+    fn note_reload(&self, name: &str, outcome: Result<(), &StudioError>) {
+        let reason = outcome.err().map(ToString::to_string);
+        lock(&self.inner.reloads).insert(name.to_owned(), LastReload { ok: reason.is_none(), reason });
+    }
+
     /// Replaces the backend `name` by a new one with the settings in `engine`; sessions move to it. Blocks.
     fn replace(&self, engine: &EngineConfig, name: &str) -> Result<(), StudioError> {
+        let outcome = self.exchange(engine, name);
+        if !matches!(outcome, Err(StudioError::Unknown(_))) {
+            self.note_reload(name, outcome.as_ref().map(|()| ()));
+        }
+        outcome
+    }
+
+    fn exchange(&self, engine: &EngineConfig, name: &str) -> Result<(), StudioError> {
         let Inner { stages, sessions, .. } = &*self.inner;
         let backend = engine.backends.iter().find(|backend| backend.name == name);
         let backend = backend.ok_or_else(|| {
@@ -160,7 +193,12 @@ impl EngineStudio {
 #[async_trait]
 impl Studio for EngineStudio {
     fn backends(&self) -> Vec<BackendReport> {
-        self.inner.stages.backends()
+        let mut reports = self.inner.stages.backends();
+        let reloads = lock(&self.inner.reloads);
+        for report in &mut reports {
+            report.last_reload = reloads.get(&report.name).cloned();
+        }
+        reports
     }
 
     async fn initialize(&self) -> Vec<BackendReport> {

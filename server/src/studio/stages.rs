@@ -86,6 +86,7 @@ impl Stages {
             required: false,
             restarts: 0,
             process: None,
+            last_reload: None,
         });
         reports
     }

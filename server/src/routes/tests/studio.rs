@@ -56,6 +56,7 @@ impl Studio for MemoryStudio {
                 required: self.state.lock().unwrap().model_required,
                 restarts: 0,
                 process: None,
+                last_reload: None,
             },
             BackendReport {
                 name: "demo".into(),
@@ -65,6 +66,7 @@ impl Studio for MemoryStudio {
                 required: false,
                 restarts: 0,
                 process: None,
+                last_reload: None,
             },
         ]
     }
