@@ -132,7 +132,7 @@ impl<const LOOKAHEAD: u32, const LOOKBEHIND: u32> Backend for Actor<LOOKAHEAD, L
             if at("hang_at") == Some(frame) {
                 let _ = self.gate.as_ref().unwrap().recv();
             }
-            let audio = &*request.session;
+            let audio = &mut *request.session;
             let first = (frame * FRAME) as i64 - i64::from(LOOKBEHIND) * 16;
             let mut heard = vec![0.0; (FRAME + u64::from(LOOKAHEAD + LOOKBEHIND) * 16) as usize];
             audio.window(first, &mut heard);

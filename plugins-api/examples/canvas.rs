@@ -117,7 +117,8 @@ impl Backend for Canvas {
         if params.mode == SessionMode::Whole {
             return Err(Error::unsupported("it keeps too little audio for a whole utterance"));
         }
-        Ok(Performance { stage, params: params.clone(), audio: AudioTimeline::new(16_000), last: None })
+        let audio = AudioTimeline::new(AudioTimeline::LIVE);
+        Ok(Performance { stage, params: params.clone(), audio, last: None })
     }
 
     fn push_audio(&self, session: &mut Performance, first: u64, pcm: &[f32], end: bool) -> Result<(), Error> {
@@ -153,7 +154,7 @@ impl Backend for Canvas {
 
 impl Performance {
     /// A function of the frame and its own audio, nothing else.
-    fn look(&self, frame: u64) -> Look {
+    fn look(&mut self, frame: u64) -> Look {
         let first = self.params.first_sample(frame);
         let mut pcm = vec![0.0_f32; (self.params.first_sample(frame + 1) - first) as usize];
         self.audio.window(first as i64, &mut pcm);

@@ -105,11 +105,10 @@ impl Backend for Minimal {
     }
 
     fn open_session(&self, person: Arc<Person>, params: &SessionParams) -> Result<Performance, Error> {
-        // A second of audio is enough for a live session, which pushes little further than it asks.
         if params.mode == SessionMode::Whole {
             return Err(Error::unsupported("it keeps too little audio for a whole utterance"));
         }
-        Ok(Performance { person, params: params.clone(), audio: AudioTimeline::new(16_000) })
+        Ok(Performance { person, params: params.clone(), audio: AudioTimeline::new(AudioTimeline::LIVE) })
     }
 
     fn push_audio(
@@ -129,7 +128,7 @@ impl Backend for Minimal {
 
     fn infer_batch(&self, batch: &mut Batch<'_, Self>) -> Result<(), Error> {
         batch.for_each(|request| {
-            let Performance { person, params, audio } = &*request.session;
+            let Performance { person, params, audio } = &mut *request.session;
             let first = params.first_sample(request.frame);
             let mut pcm = vec![0.0; (params.first_sample(request.frame + 1) - first) as usize];
             audio.window(first as i64, &mut pcm);

@@ -157,7 +157,7 @@ impl Backend for Sequential {
         if params.mode == SessionMode::Whole {
             return Err(Error::unsupported("it keeps too little audio for a whole utterance"));
         }
-        let audio = AudioTimeline::new(3 * 16_000);
+        let audio = AudioTimeline::new(AudioTimeline::LIVE);
         let (nod, chunk) = (Nod::default(), VecDeque::new());
         Ok(Performance { person, params: params.clone(), audio, nod, chunk, next: None })
     }
@@ -217,7 +217,7 @@ impl Performance {
     }
 
     /// 0 to [`FULL`]: the largest sample of frame `frame`.
-    fn loudness(&self, frame: u64) -> i32 {
+    fn loudness(&mut self, frame: u64) -> i32 {
         let first = self.params.first_sample(frame);
         let mut pcm = vec![0.0_f32; (self.params.first_sample(frame + 1) - first) as usize];
         self.audio.window(first as i64, &mut pcm);

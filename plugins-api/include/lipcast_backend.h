@@ -394,7 +394,7 @@ typedef struct lipcast_backend {
   uint32_t reserved;
 
   /* [control] Loads weights and runs one batch to warm up. May take minutes: report progress, look for
-   * cancellation. config_json is the backend's table of config.toml; an object or "null".
+   * cancellation. config_json is [backend.NAME.config] of config.toml; an object or "null".
    * CANCELLED, UNSUPPORTED, MODEL_MISSING, MODEL_CORRUPT, OOM_DEVICE, DEVICE_LOST. */
   int32_t (*create)(const lipcast_host *host, lipcast_str config_json, const lipcast_operation *operation,
                     lipcast_instance **out, lipcast_status *status);
@@ -439,7 +439,8 @@ typedef struct lipcast_backend {
   /* [session] Appends 16 kHz mono PCM, nominal range -1 to 1, whose first sample is number first_sample of
    * the timeline: the end of the last push, or later. Copy what is needed. count may be 0 with END.
    * WOULD_BLOCK: the queue is full, nothing was taken, come again after the next batch. The host then comes with
-   * the same samples; with a frame and the look-ahead beyond the last frame asked for there must be room. */
+   * the same samples; with a frame and the look-ahead beyond the last frame asked for there must be room. A gap
+   * before a run takes none, and what was not asked for of the run before may be dropped when a new run begins. */
   int32_t (*push_audio)(lipcast_session *session, uint64_t first_sample, const float *pcm, uint64_t count,
                         uint32_t flags, lipcast_status *status);
 
@@ -484,6 +485,7 @@ typedef struct lipcast_backend {
  *                             zeros after END; what was drawn beyond the last request is lost with it.
  *   "max_batch": 1            requests one infer_batch takes at most
  *   "prepare": {"frames": false, "landmarks": false, "face_box": false, "assets": []}
+ *                             hints what the host gets ready; it may give more
  *   "blob_version": 1         another number means: prepare again
  *   "prepare_concurrent": false
  *   "deterministic": false    same audio, same frames, bit for bit

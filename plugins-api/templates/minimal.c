@@ -25,15 +25,17 @@ struct lipcast_avatar {
   lipcast_rect square;
 };
 
-/* It keeps one second of audio. A live session pushes little more than a frame ahead of what it asks for, so that
- * is enough; a whole utterance is not taken (open_session). */
-#define KEPT 16000u
+/* It keeps 12 seconds of audio. A live session pushes little more than a frame ahead of what it asks for; but after a
+ * machine stood still all comes at once, and only after ten seconds the server gives up on what was not answered. A
+ * whole utterance is not taken (open_session). */
+#define KEPT 192000u
 
 struct lipcast_session {
   const lipcast_avatar *avatar;
   uint32_t fps_num;
   uint32_t fps_den;
-  uint64_t end; /* the sample after the last one */
+  uint64_t end;    /* the sample after the last one */
+  uint64_t wanted; /* no frame wants anything before this sample */
   float samples[KEPT];
 };
 
@@ -191,6 +193,12 @@ static int32_t push_audio(lipcast_session *session, uint64_t first_sample, const
   if (first_sample < session->end) {
     return fail(status, LIPCAST_INVALID_ARG, "audio that goes back");
   }
+  if (first_sample > session->end) {
+    session->wanted = first_sample; /* A gap: a new run, which needs nothing of the one before. */
+  }
+  if (first_sample + count > session->wanted + KEPT) {
+    return fail(status, LIPCAST_WOULD_BLOCK, "the queue is full"); /* Nothing that waits is overwritten. */
+  }
   if (first_sample - session->end >= KEPT) {
     memset(session->samples, 0, sizeof(session->samples));
   } else {
@@ -208,7 +216,7 @@ static int32_t push_audio(lipcast_session *session, uint64_t first_sample, const
 static int32_t reset(lipcast_session *session, uint32_t epoch, lipcast_status *status) {
   (void)epoch;
   (void)status;
-  session->end = 0;
+  session->end = session->wanted = 0;
   memset(session->samples, 0, sizeof(session->samples));
   return LIPCAST_OK;
 }
@@ -218,13 +226,14 @@ static uint64_t first_sample_of(const lipcast_session *session, uint64_t frame) 
 }
 
 static void draw(lipcast_request *request) {
-  const lipcast_session *session = request->session;
+  lipcast_session *session = request->session;
   lipcast_rect square = session->avatar->square;
   uint64_t bytes = (uint64_t)square.width * square.height * 3;
   uint64_t end = first_sample_of(session, request->frame + 1);
   float peak = 0;
   uint64_t i;
-  for (i = first_sample_of(session, request->frame); i < end && i < session->end; i++) {
+  session->wanted = first_sample_of(session, request->frame);
+  for (i = session->wanted; i < end && i < session->end; i++) {
     float sample = session->samples[i % KEPT];
     float loud = sample < 0 ? -sample : sample;
     peak = loud > peak ? loud : peak;

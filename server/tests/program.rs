@@ -195,6 +195,79 @@ fn render_names_what_it_cannot_do_and_loads_only_what_it_was_asked_for() {
 }
 
 #[test]
+fn a_library_that_is_not_built_is_named_and_not_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[engine]\nbackends = [\"talker\"]\n[backend.talker]\nlibrary = \"/nowhere/libtalker.so\"\n";
+    fs::write(folder.path().join("config.toml"), config).unwrap();
+    let output = output(folder.path(), &["render", "--backend", "talker"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains("/nowhere/libtalker.so: there is no such file; has it been built?"), "{text}");
+}
+
+#[test]
+fn a_plugin_folder_is_checked_with_its_pins_as_a_server_opens_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let pin = "0".repeat(64);
+    let manifest = format!(
+        "id = \"org.x\"\nversion = \"1.0\"\nlicense = \"MIT\"\nlibrary = \"libx.so\"\nsha256 = \"{pin}\"\n"
+    );
+    fs::write(folder.path().join("plugin.toml"), manifest).unwrap();
+    let unbuilt = output(folder.path(), &["plugin", "check", "."]);
+    let text = String::from_utf8(unbuilt.stderr).unwrap();
+    assert!(text.contains("libx.so: there is no such file; has it been built?"), "{text}");
+    fs::write(folder.path().join("libx.so"), "another one").unwrap();
+    let checked = output(folder.path(), &["plugin", "check", "."]);
+    let text = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("it is not the file that `sha256` in plugin.toml pins; it is not opened"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_cannot_be_checked_is_told_with_what_could_be() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("backend.py"), "print(1)").unwrap();
+    let text = output(folder.path(), &["plugin", "check", "backend.py"]);
+    assert_eq!(text.status.code(), Some(2));
+    let text = String::from_utf8(text.stderr).unwrap();
+    assert!(text.contains("not a shared library; of an exec backend give the folder"), "{text}");
+    let nothing = output(folder.path(), &["plugin", "check", "--only", "nothing", "--", "true"]);
+    let text = String::from_utf8(nothing.stderr).unwrap();
+    assert!(
+        text.contains("the groups are load, create, avatar, infer, session, threads, panic, speed, soak"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_settings_of_a_check_are_the_backends_own_on_either_side_of_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = output(folder.path(), &["plugin", "check", "--help"]);
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(text.contains("a JSON file") && !text.contains("./config.toml is read"), "{text}");
+    for arguments in [["plugin", "check", "-c", "s.json", "x"], ["-c", "s.json", "plugin", "check", "x"]] {
+        fs::write(folder.path().join("x"), "").unwrap();
+        let text = String::from_utf8(output(folder.path(), &arguments).stderr).unwrap();
+        assert!(text.starts_with("s.json: "), "{text}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_command_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["config", "default"][..], &["plugin", "list"], &["avatar", "list"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = lipcast(folder.path()).args(arguments).stdout(writer).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.as_str()), (Some(141), ""), "{arguments:?}");
+    }
+}
+
+#[test]
 fn avatars_are_listed_without_opening_backends() {
     let folder = tempfile::tempdir().unwrap();
     let settings = "[engine]\nbackends = [\"gone\"]\n[backend.gone]\nlibrary = \"libgone.so\"\n";

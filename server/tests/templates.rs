@@ -307,6 +307,49 @@ fn an_exception_in_python_is_a_status_and_a_traceback_in_the_log() {
     );
 }
 
+/// Somebody waits for the answer of every call: what ends a thread of Python's, or is no message, is an error.
+#[test]
+fn what_python_cannot_answer_with_is_an_error_with_words() {
+    let project = Project::new("python");
+    let backend = project.folder.join("backend.py");
+    let text = std::fs::read_to_string(&backend).unwrap();
+    let create = "    def create(self, config, operation):\n";
+    assert!(text.contains(create), "{text}");
+    let odd = "        if config == 1:\n            raise SystemExit(\"no GPU here\")\n        if config == 2:\n            \
+               raise BackendError(\"OOM_HOST\", \"x\" * 100_000)\n        self.told = config\n        if config in (3, 4):\n            return\n";
+    let describe = "    def describe(self):\n        return {\"x\": float(\"nan\") if self.told == 3 else \"x\" * 100_000}\n\n";
+    std::fs::write(&backend, text.replace(create, &format!("{describe}{create}{odd}"))).unwrap();
+    let (host, heard) = project.start();
+    let calls = host.calls().clone();
+    let create = |config| calls.create(&json!(config), &NoProgress, Some(PATIENCE));
+    let error = create(1).unwrap_err().to_string();
+    assert!(error.contains("SystemExit: no GPU here"), "{error}");
+    let error = create(2).unwrap_err().to_string();
+    assert!(error.contains("xxx") && error.len() < 1_100, "{error}");
+    for (config, words) in [(3, "ValueError"), (4, "bytes of JSON in one message")] {
+        create(config).unwrap();
+        let error = calls.describe(PATIENCE).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    calls.end();
+    let heard = heard.0.lock().unwrap();
+    assert!(heard.iter().any(|line| line.contains("no GPU here")), "its traceback is in the log: {heard:?}");
+}
+
+#[test]
+fn a_plugin_that_is_another_than_its_folder_says_does_not_pass_the_check() {
+    let project = Project::new("python");
+    let manifest = project.folder.join("plugin.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("org.example.my-mouth", "org.example.other")).unwrap();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_lipcast"));
+    let output = check.current_dir(&project.folder).args(["plugin", "check", "."]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let told = "plugin.toml says id org.example.other, the plugin itself says org.example.my-mouth";
+    assert!(said.contains(told), "{said}");
+}
+
 /// 0.4 s of silence, 0.8 s of a voice-like buzz if `spoken`, 0.8 s of silence: 16 kHz mono, as a wav file.
 fn wav(path: &Path, spoken: bool) {
     let samples = (0..32_000_u32).map(|i| {

@@ -136,7 +136,7 @@ impl ChaosBackend {
         request: &mut FrameRequest<'_, Self>,
         place: (usize, usize),
     ) -> Result<Option<Error>, Error> {
-        let session = &*request.session;
+        let session = &mut *request.session;
         let pcm = session.samples(request.frame);
         let left =
             self.faults.at(Call::InferBatch, Circumstance { frame: Some(request.frame), pcm: &pcm })?;

@@ -11,9 +11,6 @@ use crate::fault::{Call, Faults};
 use crate::settings::Lies;
 use crate::trigger;
 
-/// Two seconds; a frame looks at its own samples, and a lying one at 100 ms behind them.
-const AUDIO_KEPT: usize = 32_000;
-
 /// How far a lying session looks ahead, in samples: 100 ms.
 const PEEK: usize = 1_600;
 
@@ -47,7 +44,7 @@ impl Session {
         lies: Lies,
     ) -> Self {
         let number = gossip.next.fetch_add(1, Ordering::Relaxed);
-        let audio = AudioTimeline::new(AUDIO_KEPT);
+        let audio = AudioTimeline::new(AudioTimeline::LIVE);
         Self { avatar, params, audio, faults, gossip, lies, number, before_reset: 0, heard: 0 }
     }
 
@@ -67,7 +64,7 @@ impl Session {
     }
 
     /// The samples of video frame `frame`.
-    pub(crate) fn samples(&self, frame: u64) -> Vec<f32> {
+    pub(crate) fn samples(&mut self, frame: u64) -> Vec<f32> {
         self.window(frame, 0)
     }
 
@@ -78,7 +75,7 @@ impl Session {
 
     /// What `frame`'s picture depends on, which is its own samples and nothing else, unless it lies. `place` is its
     /// index in the batch and the batch's size.
-    pub(crate) fn fingerprint(&self, frame: u64, place: (usize, usize)) -> u64 {
+    pub(crate) fn fingerprint(&mut self, frame: u64, place: (usize, usize)) -> u64 {
         let lies = self.lies;
         let mut print = hash(1, &self.window(frame, if lies.peeks { PEEK } else { 0 }));
         if lies.cross_talk {
@@ -97,7 +94,7 @@ impl Session {
         trigger::random(&mut print)
     }
 
-    fn window(&self, frame: u64, beyond: usize) -> Vec<f32> {
+    fn window(&mut self, frame: u64, beyond: usize) -> Vec<f32> {
         let first = self.params.first_sample(frame);
         let mut pcm = vec![0.0; (self.params.first_sample(frame + 1) - first) as usize + beyond];
         self.audio.window(first as i64, &mut pcm);

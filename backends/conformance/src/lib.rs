@@ -33,8 +33,9 @@ pub use footprint::Footprint;
 pub use material::Clip;
 pub use outcome::{Failure, Figure};
 pub use report::{Entry, Format, Report, Verdict};
-pub use run::check;
+pub use run::{check, groups};
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -44,11 +45,15 @@ use serde_json::Value;
 pub struct Options {
     /// The backend's table of settings; an object or null.
     pub config: Value,
+    /// Where the settings come from, for a backend that does not take them.
+    pub config_file: Option<PathBuf>,
+    /// The id that its `plugin.toml` names, where there is one.
+    pub expected_id: Option<String>,
     /// What avatars are prepared from; `None`: drawn faces.
     pub clip: Option<Clip>,
     /// Only this group, or only the check of this name (`group.name`).
     pub only: Option<String>,
-    /// Slower than real time is a failure.
+    /// Slower than real time is a failure, and so is a face that comes to rest after more than a second.
     pub strict: bool,
     /// How long random operations are tried; zero: not at all.
     pub soak: Duration,
@@ -63,6 +68,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             config: Value::Null,
+            config_file: None,
+            expected_id: None,
             clip: None,
             only: None,
             strict: false,

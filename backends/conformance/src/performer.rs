@@ -1,5 +1,6 @@
 //! A session played as Lipcast plays it: audio in step with the frames, requests in order, flags where they belong.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lipcast_plugins_api::types::{Code, Error, IdleBy, SessionParams};
@@ -26,7 +27,12 @@ pub(crate) struct Performer {
     first: bool,
     run: Run,
     previous: Option<Shot>,
+    /// What was asked of it last, in words, for those that want it told.
+    recent: Option<VecDeque<String>>,
 }
+
+/// Calls of a session that are told when one fails.
+const RECENT: usize = 10;
 
 /// A run of speech.
 #[derive(Default)]
@@ -61,6 +67,32 @@ impl Performer {
             first: false,
             run: Run { ended: true, last_asked: true, ..Run::default() },
             previous: None,
+            recent: None,
+        }
+    }
+
+    /// Tells the calls before one that fails.
+    pub(crate) fn telling(mut self) -> Self {
+        self.recent = Some(VecDeque::from(["open_session".to_owned()]));
+        self
+    }
+
+    fn note(&mut self, call: impl FnOnce() -> String) {
+        if let Some(recent) = &mut self.recent {
+            if recent.len() == RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(call());
+        }
+    }
+
+    fn with_recent(&self, trouble: Trouble) -> Trouble {
+        match (trouble, &self.recent) {
+            (Trouble::Fails(failure), Some(recent)) => {
+                let recent: Vec<&str> = recent.iter().map(String::as_str).collect();
+                fails(format!("{}; this session before: {}", failure.what, recent.join(", ")), failure.look)
+            }
+            (trouble, _) => trouble,
         }
     }
 
@@ -99,31 +131,44 @@ impl Performer {
 
     /// Pushes the audio that frame `k` needs.
     pub(crate) fn feed(&mut self, host: &Host<'_>, k: u64) -> Result<(), Trouble> {
-        if self.run.ended {
+        let before = self.run.pushed;
+        if self.offer(host, k)? {
             return Ok(());
+        }
+        let samples = self.needed(k).saturating_sub(self.run.start + before);
+        Err(self.with_recent(fails(
+            format!("push_audio answered WOULD_BLOCK to {samples} samples for frame {k}"),
+            "a frame and the look-ahead beyond the last frame asked for must find room; AudioTimeline (in Python: \
+             Session) keeps what lies behind the last `window`: call `release` where a frame is drawn without one",
+        )))
+    }
+
+    /// As [`feed`](Self::feed), but whether there was room for it.
+    pub(crate) fn offer(&mut self, host: &Host<'_>, k: u64) -> Result<bool, Trouble> {
+        if self.run.ended {
+            return Ok(true);
         }
         let pushed = self.run.start + self.run.pushed;
         let total = self.run.pcm.len() as u64;
         let until = self.needed(k).saturating_sub(self.run.start).min(total);
         let end = until == total;
-        if until == self.run.pushed && !end {
-            return Ok(());
+        if until < self.run.pushed || (until == self.run.pushed && !end) {
+            return Ok(true);
         }
         let pcm = &self.run.pcm[self.run.pushed as usize..until as usize];
         match host.subject.push(self.session, pushed, pcm, end) {
             Ok(()) => {}
-            Err(Fault::Said(error)) if error.code == Code::WouldBlock => {
-                return Err(fails(
-                    format!("push_audio answered WOULD_BLOCK to {} samples for frame {k}", pcm.len()),
-                    "a frame and the look-ahead beyond the last frame asked for must find room",
-                ));
-            }
+            Err(Fault::Said(error)) if error.code == Code::WouldBlock => return Ok(false),
             Err(fault) => {
-                return Err(unexpected(&format!("push_audio of {} samples", pcm.len()), fault));
+                return Err(
+                    self.with_recent(unexpected(&format!("push_audio of {} samples", pcm.len()), fault))
+                );
             }
         }
+        let samples = pcm.len();
         (self.run.pushed, self.run.ended) = (until, end);
-        Ok(())
+        self.note(|| format!("push {samples} from {pushed}{}", if end { " with END" } else { "" }));
+        Ok(true)
     }
 
     /// The request for frame `k`.
@@ -150,7 +195,8 @@ impl Performer {
 
     /// Takes the answer to a request; what shows is kept for a later UNCHANGED.
     pub(crate) fn take(&mut self, ask: &Ask, answer: Result<Drawn, Error>) -> Result<Shot, Trouble> {
-        let drawn = answer.map_err(|error| refused(ask.frame, &error))?;
+        let drawn = answer.map_err(|error| self.with_recent(refused(ask.frame, &error)))?;
+        self.note(|| format!("frame {}", ask.frame));
         let shot = Shot::of(ask.frame, drawn, self.previous.as_ref());
         self.previous = Some(shot.clone());
         Ok(shot)
@@ -160,6 +206,7 @@ impl Performer {
     pub(crate) fn reset(&mut self, host: &Host<'_>) -> Result<(), Trouble> {
         self.epoch += 1;
         host.reset(self.session, self.epoch)?;
+        self.note(|| "reset".to_owned());
         self.run = Run { ended: true, last_asked: true, ..Run::default() };
         (self.previous, self.fresh) = (None, true);
         Ok(())

@@ -17,6 +17,13 @@ use crate::subject::Launcher;
 /// How long a check may take to come back after its hosts were killed.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The groups of checks, in the order they run.
+pub fn groups() -> Vec<&'static str> {
+    let mut groups: Vec<&str> = checks::all().map(|check| check.group).collect();
+    groups.dedup();
+    groups
+}
+
 /// Checks what `launcher` starts; `told` hears of each check as it ends.
 pub fn check(launcher: Arc<dyn Launcher>, options: Options, told: &mut dyn FnMut(&Entry)) -> Report {
     let mut report = Report::new(launcher.origin(), options.seed);
@@ -39,9 +46,7 @@ pub fn check(launcher: Arc<dyn Launcher>, options: Options, told: &mut dyn FnMut
             .filter_map(|level| checks::opens(LEVELS[usize::from(level)]))
             .find(|gate| opened.get(gate) == Some(&false));
         let entry = match closed {
-            Some((group, name)) => {
-                Entry::new(check, Verdict::Skipped, format!("{group}.{name} did not pass"))
-            }
+            Some((group, name)) => Entry::behind(check, &format!("{group}.{name}")),
             None => run_one(&shared, check),
         };
         if opens.is_some() {
@@ -92,6 +97,17 @@ fn run_one(shared: &Arc<Shared>, check: &'static Check) -> Entry {
     Entry { seconds: begin.elapsed().as_secs_f64(), ..entry(check, outcome, lines) }
 }
 
+/// The last lines, or those from a panic or a traceback of Python's on: they tell where it was.
+fn telling(lines: &[String]) -> &[String] {
+    const SHOWN: usize = 12;
+    let last = lines.len().saturating_sub(SHOWN);
+    let from = lines
+        .iter()
+        .rposition(|line| line.contains("panicked at") || line.starts_with("Traceback "))
+        .map_or(last, |at| at.min(last));
+    &lines[from..lines.len().min(from + 3 * SHOWN)]
+}
+
 fn entry(check: &Check, outcome: Outcome, lines: Vec<String>) -> Entry {
     match outcome {
         Ok(passed) => {
@@ -103,9 +119,26 @@ fn entry(check: &Check, outcome: Outcome, lines: Vec<String>) -> Entry {
         Err(Trouble::Fails(failure)) => {
             let mut entry = Entry::new(check, Verdict::Failed, failure.what.clone());
             let lines = if failure.lines.is_empty() { lines } else { failure.lines };
-            let last = lines.len().saturating_sub(12);
-            entry.failure = Some(Failure { lines: lines[last..].to_vec(), ..failure });
+            entry.failure = Some(Failure { lines: telling(&lines).to_vec(), ..failure });
             entry
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_shown_from_its_first_line_on_however_long_its_backtrace_is() {
+        let said = |count: usize| (0..count).map(|i| format!("line {i}")).collect::<Vec<_>>();
+        assert_eq!(telling(&said(30)), &said(30)[18..]);
+        let mut lines = said(30);
+        lines[5] = "thread 'infer' panicked at src/lib.rs:3:5:".into();
+        assert_eq!(telling(&lines), &lines[5..]);
+        lines.extend(said(100));
+        assert_eq!(telling(&lines), &lines[5..41]);
+        lines[128] = "panicked at the very end".into();
+        assert_eq!(telling(&lines), &lines[118..], "never fewer lines than without");
     }
 }

@@ -61,7 +61,11 @@ fn what_is_no_library_cannot_be_checked() {
     std::fs::write(&file, "this is no library at all").unwrap();
     let report = check_library(&file, Options::default());
     assert_eq!(report.exit_code(), 2);
-    assert!(report.entries[0].reason.contains("no ELF header"), "{}", report.write(Format::Text));
+    let text = report.write(Format::Text);
+    assert!(report.entries[0].reason.contains("no ELF header"), "{text}");
+    assert_eq!(named(&report, Verdict::Failed), ["load.descriptor"], "{text}");
+    let skipped = format!("{} checks skipped: load.descriptor did not pass", report.count(Verdict::Skipped));
+    assert!(text.contains(&skipped) && text.lines().count() < 12, "{text}");
 }
 
 #[test]

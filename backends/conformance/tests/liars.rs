@@ -62,6 +62,22 @@ fn of_sessions() {
     finds("LEAKS_SESSIONS", "session.open_close", "more memory");
     finds("STICKY_AUDIO", "session.close_busy", "queued audio");
     finds("FILLS_UP", "session.queue", "still full");
+    finds("DROPS_AUDIO", "session.queue", "the first frames after 30.1 s of audio were taken at once");
+}
+
+#[test]
+fn a_session_that_fails_in_the_soak_is_told_with_what_came_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = liar(folder.path(), "FILLS_UP");
+    let soak = std::time::Duration::from_secs(20);
+    let options = Options { only: Some("soak".to_owned()), soak, ..Options::default() };
+    let report = check_library(&library, options);
+    let told = failure(&report, "soak.random").failure.as_ref().unwrap();
+    let (what, before) = told.what.split_once("; this session before: ").unwrap();
+    assert!(what.contains("WOULD_BLOCK"), "{}", told.what);
+    let calls: Vec<&str> = before.split(", ").collect();
+    assert_eq!(calls.len(), 10, "{}", told.what);
+    assert!(calls.iter().all(|call| call.starts_with("push ") || call.starts_with("frame ")), "{calls:?}");
 }
 
 #[test]
@@ -75,7 +91,7 @@ fn a_result_outside_the_contract_is_told_once_and_closes_what_needs_frames() {
     let library = liar(folder.path(), "WRONG_RECT");
     let report = check_library(&library, Options { only: Some("infer".to_owned()), ..Options::default() });
     assert_eq!(named(&report, Verdict::Failed), ["infer.results"], "{}", report.write(Format::Text));
-    assert!(failure(&report, "infer.results").reason.contains("not inside"));
+    assert!(failure(&report, "infer.results").reason.contains(") that is not inside max_rect ("));
 }
 
 #[test]

@@ -44,9 +44,6 @@ pub struct Performance {
     audio: AudioTimeline,
 }
 
-/// Two seconds; a request looks back a frame and 10 ms.
-const AUDIO_KEPT: usize = 32_000;
-
 const MAGIC: &[u8; 8] = b"LCPROBE1";
 
 impl Backend for ProbeBackend {
@@ -124,7 +121,7 @@ impl Backend for ProbeBackend {
     }
 
     fn open_session(&self, canvas: Arc<Canvas>, params: &SessionParams) -> Result<Performance, Error> {
-        Ok(Performance { canvas, params: params.clone(), audio: AudioTimeline::new(AUDIO_KEPT) })
+        Ok(Performance { canvas, params: params.clone(), audio: AudioTimeline::new(AudioTimeline::LIVE) })
     }
 
     fn push_audio(
@@ -158,11 +155,12 @@ impl ProbeBackend {
     }
 
     fn draw(&self, request: &mut FrameRequest<'_, Self>) -> Result<(), Error> {
-        let Performance { canvas, params, audio } = &*request.session;
+        let Performance { canvas, params, audio } = &mut *request.session;
         let (rect, first) = (self.rect(canvas), params.first_sample(request.frame));
         let format = if let Mode::Canvas(format) = self.mode { format } else { PixelFormat::I420 };
         let picture = request.output.picture(rect, format, Alpha::Opaque)?;
         let (luma, chroma) = picture.split_at_mut(rect.area() as usize);
+        audio.release(first as i64);
         match self.mode {
             Mode::Canvas(_) => canvas::paint(request.frame, picture),
             Mode::Barcode => {

@@ -59,7 +59,12 @@ impl<F: Fn(&str) + Send + Sync> Events for ChildEvents<F> {
     }
 
     fn output(&self, line: &str) {
-        tracing::info!(backend = self.backend, "{line}");
+        // How the hook of Rust's standard library begins; the backtrace after it is not as grave.
+        if line.contains(" panicked at ") {
+            tracing::error!(backend = self.backend, "{line}");
+        } else {
+            tracing::info!(backend = self.backend, "{line}");
+        }
     }
 
     fn dropped(&self, lines: u64) {

@@ -28,20 +28,19 @@ pub fn load_existing(
     avatar: &Avatar,
     instance: &Arc<dyn Instance>,
 ) -> Result<Option<Arc<dyn LoadedAvatar>>, LoadError> {
+    Ok(existing(avatar, instance)?.ok())
+}
+
+/// What is there: the avatar loaded, or why its blob has to be made.
+fn existing(
+    avatar: &Avatar,
+    instance: &Arc<dyn Instance>,
+) -> Result<Result<Arc<dyn LoadedAvatar>, Option<LoadError>>, LoadError> {
     let (id, version) = instance.blob_key();
-    let Some(blob) = avatar.blob(id, version)? else { return Ok(None) };
+    let Some(blob) = avatar.blob(id, version)? else { return Ok(Err(None)) };
     match instance.load_avatar(&blob) {
-        Ok(loaded) => match checked(loaded, avatar, instance) {
-            Ok(loaded) => Ok(Some(loaded)),
-            Err(error) => {
-                tracing::warn!(avatar = %avatar.id(), %error, "its blob is another avatar's; it is made again");
-                Ok(None)
-            }
-        },
-        Err(error @ BackendError::Call { code: Code::BlobIncompatible, .. }) => {
-            tracing::warn!(avatar = %avatar.id(), %error, "its blob is made again");
-            Ok(None)
-        }
+        Ok(loaded) => Ok(checked(loaded, avatar, instance).map_err(Some)),
+        Err(error @ BackendError::Call { code: Code::BlobIncompatible, .. }) => Ok(Err(Some(error.into()))),
         Err(error) => Err(error.into()),
     }
 }
@@ -59,8 +58,15 @@ pub fn load_avatar(
     frames: Option<RgbSource>,
     job: &Job,
 ) -> Result<Arc<dyn LoadedAvatar>, LoadError> {
-    if let Some(loaded) = load_existing(avatar, instance)? {
-        return Ok(loaded);
+    match existing(avatar, instance)? {
+        Ok(loaded) => return Ok(loaded),
+        Err(None) => {}
+        Err(Some(LoadError::Backend(BackendError::Call { message: reason, .. }))) => {
+            tracing::info!(avatar = %avatar.id(), backend = instance.name(), reason, "its blob is made again");
+        }
+        Err(Some(error)) => {
+            tracing::warn!(avatar = %avatar.id(), %error, "its blob is another avatar's; it is made again");
+        }
     }
     let (id, version) = instance.blob_key();
     tracing::info!(avatar = %avatar.id(), backend = instance.name(), "preparing");

@@ -176,8 +176,12 @@ impl Performance {
             // It may be there still: a panic ends one session.
             troupe.note_trouble(lead.instance(), self.timeline.next_frame());
         }
+        if lead.instance().lost().is_some() {
+            tracing::error!(backend = from, reason, "the session's backend is gone");
+        } else {
+            tracing::error!(backend = from, reason, "the backend cannot go on with this session, others may");
+        }
         drop(lead);
-        tracing::error!(backend = from, reason, "the session's backend is gone");
         self.record_event(None, || Event::Lost {
             backend: from.clone(),
             reason: reason.clone(),
@@ -287,7 +291,11 @@ impl Performance {
     fn moved(&mut self, change: Move) {
         let Move { from, to, reason, frame } = &change;
         let (from, to) = (from.as_deref().unwrap_or("nobody"), to.as_deref().unwrap_or("nobody"));
-        tracing::warn!(from, to, reason = reason.as_str(), frame, "another backend draws");
+        if *reason == MoveReason::Replaced {
+            tracing::info!(from, to, frame, "its backend was replaced");
+        } else {
+            tracing::warn!(from, to, reason = reason.as_str(), frame, "another backend draws");
+        }
         self.record_event(Some(*frame), || Event::moved(&change));
         self.trouble.late = 0;
         self.trouble.failed.clear();

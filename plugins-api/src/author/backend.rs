@@ -10,8 +10,8 @@ use crate::types::{AvatarInfo, Descriptor, Error, FrameMask, Health, HealthState
 /// A lip-sync method.
 ///
 /// An implementation of this trait is one backend instance: one loaded set of weights. Control calls
-/// (`create` to `avatar_info`) and session calls may come from different threads at the same time, so the
-/// instance is `Sync`; calls of one session never overlap, and `infer_batch` is called from one fixed
+/// (`create` to `load_avatar`) and session calls may come from different threads at the same time, and `avatar_info`,
+/// `frame_mask`, `health` and `stats` from any thread, so the instance is `Sync`; calls of one session never overlap, and `infer_batch` is called from one fixed
 /// thread for the whole life of the instance. `health` and `stats` must not wait for a running batch.
 pub trait Backend: Send + Sync + Sized + 'static {
     /// A person, prepared and loaded; shared by sessions.

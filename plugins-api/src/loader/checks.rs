@@ -81,9 +81,7 @@ impl RawResult {
         let format = format.ok_or_else(|| bad(format!("unknown format {}", self.format)))?;
         let alpha = Alpha::from_abi(self.alpha);
         let alpha = alpha.ok_or_else(|| bad(format!("unknown alpha {}", self.alpha)))?;
-        if !rect.is_even() || !info.max_rect.contains(&rect) {
-            return Err(bad(format!("{rect:?} is odd or not inside {:?}", info.max_rect)));
-        }
+        even_and_inside("a rect", rect, "max_rect", info.max_rect)?;
         if format.bytes(&rect) > slot_len {
             return Err(bad(format!("{rect:?} as {format:?} is larger than its slot")));
         }
@@ -142,9 +140,7 @@ pub fn avatar_info(info: AvatarInfo) -> Result<AvatarInfo, Error> {
     if canvas.is_empty() || !canvas.is_even() || canvas.width.max(canvas.height) > CANVAS_LIMIT {
         return Err(bad(format!("a canvas of {}x{} pixels", canvas.width, canvas.height)));
     }
-    if !info.max_rect.is_even() || !canvas.contains(&info.max_rect) {
-        return Err(bad(format!("{:?} is odd or not inside the canvas", info.max_rect)));
-    }
+    even_and_inside("a max_rect", info.max_rect, "the canvas", canvas)?;
     if info.fps.0 == 0 || info.fps.1 == 0 {
         return Err(bad(format!("a frame rate of {}/{}", info.fps.0, info.fps.1)));
     }
@@ -157,15 +153,29 @@ pub fn avatar_info(info: AvatarInfo) -> Result<AvatarInfo, Error> {
     Ok(info)
 }
 
+/// A rect as people write one: x,y and its size.
+fn shown(rect: Rect) -> String {
+    format!("({},{} {}x{})", rect.x, rect.y, rect.width, rect.height)
+}
+
+fn even_and_inside(what: &str, rect: Rect, around: &str, outer: Rect) -> Result<(), Error> {
+    let sides = [("x", rect.x), ("y", rect.y), ("width", rect.width), ("height", rect.height)];
+    if let Some((side, length)) = sides.into_iter().find(|(_, length)| length % 2 != 0) {
+        return Err(bad(format!("{what} {} whose {side} {length} is odd", shown(rect))));
+    }
+    if !outer.contains(&rect) {
+        return Err(bad(format!("{what} {} that is not inside {around} {}", shown(rect), shown(outer))));
+    }
+    Ok(())
+}
+
 /// The mask of avatar frame `frame`, if it keeps the contract.
 ///
 /// # Errors
 /// `BAD_OUTPUT` and what is wrong with it.
 pub fn frame_mask<'a>(frame: u32, info: &AvatarInfo, mask: FrameMask<'a>) -> Result<FrameMask<'a>, Error> {
     let rect = mask.rect;
-    if !rect.is_even() || !info.max_rect.contains(&rect) {
-        return Err(bad(format!("mask of frame {frame}: {rect:?} is odd or not inside {:?}", info.max_rect)));
-    }
+    even_and_inside(&format!("for frame {frame} a mask"), rect, "max_rect", info.max_rect)?;
     let Some(alpha) = mask.alpha.filter(|_| !rect.is_empty()) else {
         return Ok(FrameMask { rect, alpha: None });
     };

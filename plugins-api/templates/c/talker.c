@@ -43,15 +43,18 @@ struct lipcast_avatar {
 
 /* Audio before a frame that is listened to: 40 ms at 16 kHz. */
 #define BEFORE 640
-/* A live session pushes little further than it asks, so two seconds are plenty. */
-#define KEPT 32000u
+/* Samples that are kept at most: 12 s. A live session pushes little further than it asks; but after a machine stood
+ * still all comes at once, and only after ten seconds the server gives up on what was not answered. */
+#define KEPT 192000u
 
 /* One performance. */
 struct lipcast_session {
   const lipcast_avatar *avatar;
   uint32_t fps_num, fps_den;
-  uint64_t end; /* the sample after the last one */
-  int ended;    /* the last push said that nothing follows */
+  uint64_t end;    /* the sample after the last one */
+  uint64_t run;    /* the first sample of the run of speech that was pushed last */
+  uint64_t wanted; /* no frame wants anything before this sample */
+  int ended;       /* the last push said that nothing follows */
   float samples[KEPT];
 };
 
@@ -346,9 +349,13 @@ static void close_session(lipcast_session *session) { free(session); }
 
 static int32_t push_audio(lipcast_session *session, uint64_t first_sample, const float *pcm, uint64_t count,
                           uint32_t flags, lipcast_status *status) {
-  uint64_t i;
+  uint64_t run = session->ended || first_sample > session->end ? first_sample : session->run, i;
   if (first_sample < session->end) {
     return fail(status, LIPCAST_INVALID_ARG, "audio that goes back");
+  }
+  /* Nothing is overwritten that a frame may still want; a new run needs nothing of the one before. */
+  if (first_sample + count > (session->wanted > run ? session->wanted : run) + KEPT) {
+    return fail(status, LIPCAST_WOULD_BLOCK, "the queue is full");
   }
   if (first_sample - session->end >= KEPT) {
     memset(session->samples, 0, sizeof(session->samples));
@@ -361,6 +368,7 @@ static int32_t push_audio(lipcast_session *session, uint64_t first_sample, const
     session->samples[(first_sample + i) % KEPT] = pcm[i];
   }
   session->end = first_sample + count;
+  session->run = run;
   session->ended = (flags & LIPCAST_AUDIO_END) != 0;
   return LIPCAST_OK;
 }
@@ -369,7 +377,7 @@ static int32_t push_audio(lipcast_session *session, uint64_t first_sample, const
 static int32_t reset(lipcast_session *session, uint32_t epoch, lipcast_status *status) {
   (void)epoch;
   (void)status;
-  session->end = 0;
+  session->end = session->run = session->wanted = 0;
   session->ended = 1;
   memset(session->samples, 0, sizeof(session->samples));
   return LIPCAST_OK;
@@ -382,10 +390,11 @@ static uint64_t first_sample_of(const lipcast_session *session, uint64_t frame) 
 }
 
 /* 0 in silence, 1 for a loud voice: a function of frame and audio alone, so the same audio gives the same frame. */
-static float loudness(const lipcast_session *session, uint64_t frame) {
+static float loudness(lipcast_session *session, uint64_t frame) {
   uint64_t first = first_sample_of(session, frame), end = first_sample_of(session, frame + 1), i;
   uint64_t from = first > BEFORE ? first - BEFORE : 0;
   float sum = 0, rms;
+  session->wanted = from;
   for (i = from; i < end; i++) {
     /* What was not pushed, or is no longer kept, reads as zero. */
     float sample = i < session->end && i + KEPT >= session->end ? session->samples[i % KEPT] : 0;
@@ -425,7 +434,7 @@ static void paint(const mouth *m, const uint8_t *rgba, float opening, uint8_t *o
 }
 
 static int32_t draw(lipcast_request *request) {
-  const lipcast_session *session = request->session;
+  lipcast_session *session = request->session;
   const lipcast_avatar *avatar = session->avatar;
   float opening = loudness(session, request->frame);
   const mouth *m;

@@ -11,6 +11,7 @@ more. What you print appears in Lipcast's log, and so does a traceback.
 import array
 import fcntl
 import json
+import math
 import mmap
 import os
 import queue
@@ -86,7 +87,7 @@ class Backend:
         for request in requests:
             try:
                 self.draw(request)
-            except Exception as problem:
+            except BaseException as problem:
                 request.fail(_as_error(problem))
 
     def draw(self, request):
@@ -129,9 +130,12 @@ class SessionParams:
 
 
 class Session:
-    """One performance, with the last seconds of its audio: an array of floats, 16 kHz, -1 to 1."""
+    """One performance, with the last seconds of its audio: an array of floats, 16 kHz, -1 to 1.
 
-    def __init__(self, avatar, params, keep=32000):
+    keep: samples at most. A live session pushes little further than it asks; but after a machine stood still all comes
+    at once, and only after ten seconds the server gives up on what was not answered: 12 s are enough."""
+
+    def __init__(self, avatar, params, keep=192000):
         self.avatar, self.params, self.keep = avatar, params, keep
         self.reset(0)
 
@@ -139,28 +143,39 @@ class Session:
         if first < self.end:
             raise BackendError("INVALID_ARG", f"audio from sample {first} after audio up to {self.end}")
         gap = first - self.end
+        run = first if self.ended or gap > 0 else self.run
+        # Nothing is dropped that a frame may still want; a new run needs nothing of the one before.
+        if first + len(pcm) > max(self.wanted, run) + self.keep:
+            raise BackendError("WOULD_BLOCK", "the queue is full")
         if gap >= self.keep:
             self.samples = array.array("f")
         else:
             self.samples.extend([0.0] * gap)
         self.samples.extend(pcm)
         del self.samples[: max(0, len(self.samples) - self.keep)]
-        self.end, self.ended = first + len(pcm), end
+        self.end, self.run, self.ended = first + len(pcm), run, end
 
     def reset(self, epoch):
         self.samples, self.end, self.ended = array.array("f"), 0, True
+        self.run = self.wanted = 0
 
     def close(self):
         pass
 
     def window(self, first, count):
-        """Samples from `first` on; what was not pushed reads as zero."""
+        """Samples from `first` on; what was not pushed reads as zero. What lies before `first` may be dropped from then
+        on; a frame that is drawn without a window calls release instead."""
+        self.release(first)
         start = self.end - len(self.samples)
         here = self.samples[max(0, first - start) : max(0, first + count - start)]
         before = min(count, max(0, start - first))
         window = array.array("f", bytes(4 * before)) + here
         window.frombytes(bytes(4 * (count - len(window))))
         return window
+
+    def release(self, first):
+        """Says that no frame wants the samples before `first` any more."""
+        self.wanted = max(0, first)
 
 
 class Request:
@@ -175,8 +190,35 @@ class Request:
         self._error = BackendError("INTERNAL", "the backend gave no result for this request")
         self._result = [0, 0, 0, 0, RGB24, OPAQUE, 0, self.avatar_frame]
 
+    @classmethod
+    def for_test(cls, session, frame, avatar_frame=0, discard_ok=False):
+        """A request without a server, to draw and to look at: pixels, rect, is_at_rest and error say what came of it."""
+        _, _, width, height = session.avatar.max_rect
+        slot = memoryview(bytearray(4 * width * height))
+        return cls(session, (0, frame, 0, 0, avatar_frame, DISCARD_OK if discard_ok else 0, 0), slot)
+
+    @property
+    def pixels(self):
+        """What was drawn, with whatever of the slot lies behind it."""
+        return bytes(self._slot)
+
+    @property
+    def rect(self):
+        """x, y, width, height of what was drawn; all 0: the avatar's own frame shows."""
+        return tuple(self._result[:4])
+
+    @property
+    def is_at_rest(self):
+        return self._result[6] & AT_REST != 0
+
+    @property
+    def error(self):
+        """The BackendError that it failed with; None: it did not."""
+        return self._error
+
     def picture(self, rect, format=RGBA, alpha=INLINE):
         """Answers with a picture of `rect` (even): the memory to fill, rows packed, planes one after the other.
+        With alpha=STATIC, `rect` is that of this avatar frame's mask.
         With numpy: numpy.frombuffer(memory, numpy.uint8)."""
         x, y, width, height = rect
         size = width * height * {RGB24: 6, RGBA: 8, I420: 3, I420A: 5}[format] // 2
@@ -224,7 +266,9 @@ class Host:
         self._send({"log": level, "target": target, "message": str(message)[:4000], "fields": fields or None})
 
     def metric(self, name, value, kind="gauge", **labels):
-        """kind: "counter" (is added), "gauge" (is set) or "histogram"."""
+        """kind: "counter" (is added), "gauge" (is set) or "histogram". What is no number is left out."""
+        if not math.isfinite(value):
+            return
         self._send({"metric": name, "kind": kind, "value": float(value), "labels": labels or None})
 
     @staticmethod
@@ -350,7 +394,10 @@ class _Server:
     # ---- the socket: rare calls
 
     def send(self, message, fds=()):
-        data = json.dumps(message).encode()
+        # What is no number has no word in JSON, and raises here.
+        data = json.dumps(message, allow_nan=False).encode()
+        if len(data) > PACKET_LEN:
+            raise ValueError(f"{len(data)} bytes of JSON in one message, which holds {PACKET_LEN}")
         with self.lock:
             if fds:
                 socket.send_fds(self.control, [data], fds)
@@ -401,9 +448,9 @@ class _Server:
                 raise BackendError("UNSUPPORTED", f"there is no call {message['call']}")
             given, beside = handler(message, fds)
             self.send({"reply": number, "ok": given}, beside)
-        except Exception as problem:
+        except BaseException as problem:  # sys.exit of a library too: somebody waits for the answer.
             error = _as_error(problem)
-            told = {"code": error.code, "message": error.message, "retryable": error.retryable}
+            told = {"code": error.code, "message": str(error.message)[:1000], "retryable": error.retryable}
             self.send({"reply": number, "error": told})
         for fd in beside:
             os.close(fd)
@@ -470,7 +517,7 @@ class _Server:
             cell = HEADER_LEN + done % CELLS * CELL_LEN
             try:
                 self.do(cell)
-            except Exception as problem:
+            except BaseException as problem:
                 _put_status(self.ring, cell + STATUS_AT, cell + STATUS_AT + 8, _as_error(problem))
             done = (done + 1) & 0xFFFFFFFF
             self.words[COMPLETED] = done

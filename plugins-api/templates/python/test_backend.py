@@ -54,13 +54,24 @@ class Speaks(unittest.TestCase):
         session = backend.open_session(avatar, SessionParams((25, 1), False, None))
         session.push_audio(0, array.array("f", [0.3] * 4 * 640), True)
         for frame in range(7):
-            slot = memoryview(bytearray(4 * avatar.max_rect[2] * avatar.max_rect[3]))
-            request = Request(session, (frame, frame, 0, 0, 0, 0, 0), slot)
+            request = Request.for_test(session, frame)
             backend.infer_batch([request])
-            dark = bytes(slot).count(bytes((60, 20, 25, 255)))
+            self.assertIsNone(request.error)
+            dark = request.pixels.count(bytes((60, 20, 25, 255)))
             # 40 ms before a frame are heard too, so frame 4 still moves.
             self.assertEqual(dark > 20, frame <= 4, frame)
-            self.assertEqual(request._result[6] & 2 != 0, frame > 4, frame)
+            self.assertEqual(request.is_at_rest, frame > 4, frame)
+
+    def test_audio_that_waits_for_its_frames_is_not_dropped(self):
+        backend = created()
+        avatar = backend.load_avatar(memoryview(blob(backend)))
+        session = backend.open_session(avatar, SessionParams((25, 1), False, None))
+        second = array.array("f", [0.3] * 16000)
+        with self.assertRaises(BackendError) as refused:
+            for first in range(0, 30 * 16000, 16000):
+                session.push_audio(first, second, False)
+        self.assertEqual(refused.exception.code, "WOULD_BLOCK")
+        self.assertEqual(session.window(0, 2), second[:2])
 
     def test_settings_and_blobs_are_not_believed(self):
         for config in ({"strenght": 1}, {"strength": 3}, {"strength": "much"}, 7):

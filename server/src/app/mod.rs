@@ -18,8 +18,8 @@ pub use self::jobs::{JobRecord, JobState, Jobs};
 pub use self::rejection::Rejection;
 pub use self::router::router;
 pub use self::studio::{
-    AvatarSummary, BackendReport, BackendState, Census, Mode, OfferRequest, QueuedSpeech, SessionReport,
-    SpeechSource, StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, BackendState, Census, LastReload, Mode, OfferRequest, QueuedSpeech,
+    SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 
 use crate::config::Config;

@@ -251,6 +251,19 @@ pub struct BackendReport {
     pub capacity_fps: Option<u32>,
     /// Frames per second that its sessions want while they speak.
     pub load_fps: u32,
+    /// How its last reload went, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<LastReload>,
+}
+
+/// How a reload went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastReload {
+    /// Whether the new one serves.
+    pub ok: bool,
+    /// Why the one before serves on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Whether a backend can serve.

@@ -2,6 +2,9 @@
 //!
 //! Every command works from the folder of a `config.toml`, or of none, without further arguments.
 
+#[macro_use]
+mod output;
+
 mod avatar;
 mod bench;
 mod client;
@@ -14,6 +17,7 @@ mod serve;
 mod session;
 mod telemetry;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -111,7 +115,8 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // Nobody has to read it: the code says that it failed.
+            let _ = writeln!(std::io::stderr(), "{error}");
             ExitCode::from(error.code())
         }
     }

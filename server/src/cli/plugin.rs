@@ -25,7 +25,7 @@ pub(super) enum Command {
         /// What it is written in.
         #[arg(long = "lang", value_enum, value_name = "LANGUAGE")]
         language: Language,
-        /// Where its folder is made.
+        /// Where its folder is made; it is made too where it is not there.
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         dir: PathBuf,
         /// The folder plugins-api of Lipcast's sources, for Rust; without it, that of the checkout which this program
@@ -54,7 +54,7 @@ pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliEr
             project.write().map_err(failed)?;
             println!("made {}\n\nNext:\n", project.folder().display());
             project.next_steps().lines().for_each(|line| println!("    {line}"));
-            println!("\ndocs/plugin-abi.md is the guide.");
+            println!("\ndocs/plugin-abi.md of Lipcast's sources is the guide.");
             Ok(())
         }
     }

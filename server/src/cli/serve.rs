@@ -1,5 +1,6 @@
 //! `lipcast serve`: listens first, then opens the backends; ends politely on SIGTERM and ctrl-c.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -153,7 +154,8 @@ fn count_panics(metrics: Arc<Metrics>) {
 
 fn announce(address: SocketAddr, tls: bool) {
     let scheme = if tls { "https" } else { "http" };
-    println!("Lipcast listens on {scheme}://{address}");
+    // A server goes on when nobody reads.
+    let _ = writeln!(std::io::stdout(), "Lipcast listens on {scheme}://{address}");
     tracing::info!(%address, tls, version = env!("CARGO_PKG_VERSION"), "listening");
 }
 

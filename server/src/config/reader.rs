@@ -37,7 +37,12 @@ impl<'a> Reader<'a> {
             }
             Err(error) => {
                 let (line, column) = place(text, error.span().map_or(0, |span| span.start));
-                let message = error.message().trim().replace('\n', ", ");
+                let mut message = error.message().trim().replace('\n', ", ");
+                if message == "duplicate key"
+                    && let Some(key) = error.span().and_then(|span| text.get(span))
+                {
+                    message += &format!(" `{}`", key.trim());
+                }
                 let problem = Problem { line, column, key: String::new(), message, help: None };
                 Err(ConfigError { file: file.to_owned(), problems: vec![problem] })
             }

@@ -166,7 +166,7 @@ fn each_problem_has_its_place_and_a_suggestion() {
         ),
         ("[log]\nlevel = \"info,x=loud\"", "c.toml:2:9: log.level:", "info"),
         ("[server\nbind = 1", "c.toml:1:", ""),
-        ("[log]\nformat = \"text\"\nformat = \"json\"", "c.toml:3:1: duplicate key", ""),
+        ("[log]\nformat = \"text\"\nformat = \"json\"", "c.toml:3:1: duplicate key `format`", ""),
     ];
     for (text, start, help) in table {
         let found = problems(text);

@@ -122,6 +122,14 @@ pub fn find(engine: &EngineConfig, source: &BackendSource) -> Result<Found, Plug
     }
 }
 
+/// What is started for the plugin folder `folder` alone, wherever it lies.
+///
+/// # Errors
+/// As for [`find`], but for other folders with its id, which are not looked for.
+pub fn find_in(folder: &Path) -> Result<Found, PluginError> {
+    in_folder(folder, &[])
+}
+
 /// Every folder with a `plugin.toml` directly below `dirs`, sorted by path within each.
 pub(super) fn folders(dirs: &[PathBuf]) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = Vec::new();

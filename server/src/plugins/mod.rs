@@ -16,7 +16,7 @@ mod manifest;
 mod files;
 
 mod find;
-pub use find::{Found, PluginError, Program, find};
+pub use find::{Found, PluginError, Program, find, find_in};
 
 mod list;
 pub use list::{Listed, list};

@@ -187,7 +187,7 @@ impl Project {
         let library = format!("lib{}.so", self.underscored());
         let (build, check) = match self.language {
             Language::Rust => {
-                ("cargo build --release && cargo test --release", format!("target/release/{library}"))
+                ("cargo test --release && cargo build --release", format!("target/release/{library}"))
             }
             Language::C => ("make", library),
             Language::Python => ("python3 test_backend.py", ".".to_owned()),
@@ -227,15 +227,27 @@ impl Project {
     fn renamed(&self, text: &str) -> String {
         let camel: String = self.name.split(['-', '_']).map(capital).collect();
         let library = format!("lib{PLACEHOLDER}.so");
-        text.replace(&library, &format!("lib{}.so", self.underscored()))
-            // What Rust calls a crate of that name.
-            .replace(&format!("use {PLACEHOLDER}::"), &format!("use {}::", self.underscored()))
-            .replace(PLACEHOLDER, &self.name)
-            .replace(&capital(PLACEHOLDER), &camel)
+        let rename = |line: &str| {
+            line.replace(&library, &format!("lib{}.so", self.underscored()))
+                // What Rust calls a crate of that name.
+                .replace(&format!("use {PLACEHOLDER}::"), &format!("use {}::", self.underscored()))
+                .replace(PLACEHOLDER, &self.name)
+                .replace(&capital(PLACEHOLDER), &camel)
+        };
+        text.split('\n').map(|line| aligned(line, rename(line))).collect::<Vec<_>>().join("\n")
     }
 
     fn underscored(&self) -> String {
         self.name.replace('-', "_")
+    }
+}
+
+/// `renamed` with the comment at its end where it stood in `line`.
+fn aligned(line: &str, renamed: String) -> String {
+    const MARK: &str = "  # ";
+    match (line.rfind(MARK), renamed.rsplit_once(MARK)) {
+        (Some(column), Some((code, comment))) => format!("{:column$}{MARK}{comment}", code.trim_end()),
+        _ => renamed,
     }
 }
 
@@ -340,6 +352,9 @@ mod tests {
                 }
             }
             assert!(!texts.to_lowercase().contains("talker"), "{language:?}");
+            let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+            let columns: Vec<_> = readme.lines().filter_map(|line| line.rfind("  # ")).collect();
+            assert!(columns.windows(2).all(|pair| pair[0] == pair[1]), "{readme}");
             let config = crate::config::Config::load(Some(&folder.join("config.toml"))).unwrap();
             assert_eq!(config.engine.backends[0].name, "my-mouth");
             assert_eq!(config.engine.plugin_dirs[0], folder.parent().unwrap());

@@ -89,6 +89,7 @@ pub(super) fn report(report: backend::BackendReport) -> BackendReport {
         process: report.process,
         capacity_fps: report.capacity.map(whole),
         load_fps: 0,
+        last_reload: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod performance;
 mod sessions;
 mod stages;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,8 +31,8 @@ use self::clips::Clips;
 use self::performance::{BeginError, Cast, Performance};
 use self::sessions::{Ended, Sessions};
 use crate::app::{
-    AvatarSummary, BackendReport, Census, OfferRequest, QueuedSpeech, Rejection, SessionEvent, SessionEvents,
-    SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
+    AvatarSummary, BackendReport, Census, LastReload, OfferRequest, QueuedSpeech, Rejection, SessionEvent,
+    SessionEvents, SessionReport, SpeechSource, StartRequest, Started, Studio, StudioError,
 };
 use crate::config::{BackendConfig, CodecName, Config, EngineConfig};
 use crate::files::OpenedMedia;
@@ -64,6 +65,8 @@ struct Inner {
     stages: Stages,
     clips: Clips,
     current: Mutex<Option<AvatarId>>,
+    /// How each backend's last reload went.
+    reloads: Mutex<HashMap<String, LastReload>>,
     sessions: Arc<Sessions<Performance>>,
     black_boxes: Arc<BlackBoxes>,
     admission: Arc<Admission>,
@@ -97,6 +100,7 @@ impl EngineStudio {
             stages,
             clips,
             current,
+            reloads: Mutex::default(),
             sessions,
             black_boxes: Arc::default(),
             admission: Arc::default(),
@@ -121,7 +125,12 @@ impl EngineStudio {
     pub async fn reload_changed(&self) {
         let studio = self.clone();
         let work = move || match studio.engine_now() {
-            Err(error) => tracing::error!(%error, "the settings stay as they are"),
+            Err(error) => {
+                tracing::error!(%error, "the settings stay as they are");
+                let names: Vec<String> =
+                    lock(&studio.inner.engine).backends.iter().map(|backend| backend.name.clone()).collect();
+                names.iter().for_each(|name| studio.note_reload(name, Some(&error)));
+            }
             Ok(engine) => {
                 let before = lock(&studio.inner.engine).clone();
                 let mut changed: Vec<&BackendConfig> = engine.backends.iter().collect();
@@ -149,8 +158,22 @@ impl EngineStudio {
         }
     }
 
+    /// What [`backends`](Studio::backends) tells of the last reload.
+    fn note_reload(&self, name: &str, failure: Option<&StudioError>) {
+        let reason = failure.map(ToString::to_string);
+        lock(&self.inner.reloads).insert(name.to_owned(), LastReload { ok: reason.is_none(), reason });
+    }
+
     /// Replaces the backend `name` by a new one with the settings in `engine`; sessions move to it. Blocks.
     fn replace(&self, engine: &EngineConfig, name: &str) -> Result<(), StudioError> {
+        let outcome = self.exchange(engine, name);
+        if !matches!(outcome, Err(StudioError::Unknown(_))) {
+            self.note_reload(name, outcome.as_ref().err());
+        }
+        outcome
+    }
+
+    fn exchange(&self, engine: &EngineConfig, name: &str) -> Result<(), StudioError> {
         let Inner { stages, sessions, .. } = &*self.inner;
         let backend = engine.backends.iter().find(|backend| backend.name == name);
         let backend = backend.ok_or_else(|| {
@@ -181,7 +204,9 @@ impl EngineStudio {
 impl Studio for EngineStudio {
     fn backends(&self) -> Vec<BackendReport> {
         let mut reports = self.inner.stages.backends();
+        let reloads = lock(&self.inner.reloads);
         for report in &mut reports {
+            report.last_reload = reloads.get(&report.name).cloned();
             let starting = self.inner.admission.starting(&report.name);
             report.load_fps = (self.running_on(&report.name) + starting).ceil() as u32;
         }

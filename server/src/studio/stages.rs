@@ -88,6 +88,7 @@ impl Stages {
             process: None,
             capacity_fps: self.backends.last_resort().capacity().map(whole),
             load_fps: 0,
+            last_reload: None,
         });
         reports
     }

@@ -220,6 +220,7 @@ fn studio_with(mortal: &Arc<Mortal>, folder: &tempfile::TempDir) -> EngineStudio
         stages,
         clips,
         current,
+        reloads: Mutex::default(),
         sessions,
         black_boxes: Arc::default(),
         admission: Arc::default(),
@@ -333,5 +334,10 @@ async fn a_reload_that_fails_leaves_the_old_backend_and_says_why() {
     assert_eq!(status, 409, "{reply}");
     let detail = reply["detail"].as_str().unwrap();
     assert!(detail.contains("libtext.so") && detail.contains("serves on"), "{detail}");
+    let backends = server.studio.backends();
+    let text = backends.iter().find(|backend| backend.name == "text").unwrap();
+    let told = text.last_reload.as_ref().unwrap();
+    assert_eq!((told.ok, told.reason.as_deref()), (false, Some(detail)), "it stays to be read");
+    assert!(backends.iter().all(|backend| backend.name == "text" || backend.last_reload.is_none()));
     assert_eq!(server.post("/v1/backends/nobody/reload").await.0, 404);
 }

@@ -113,7 +113,14 @@ pub(super) fn cancelled<T>(
 fn settings(bench: &Bench) -> Outcome {
     let host = bench.launch()?;
     let (watch, begin) = (Watch::default(), Instant::now());
-    host.create(&bench.options().config, &watch)?;
+    host.create(&bench.options().config, &watch).map_err(|trouble| {
+        match (trouble, &bench.options().config_file) {
+            (Trouble::Fails(failure), Some(file)) => {
+                fails(failure.what, format!("these settings came from {}", file.display()))
+            }
+            (trouble, _) => trouble,
+        }
+    })?;
     let took = begin.elapsed();
     watch.is_monotone("create")?;
     let about = host.describe()?;

@@ -15,7 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
     check(
         ("load", "symbols"),
         "the library exports its one entry and nothing else",
-        (Needs::Nothing, 10),
+        (Needs::Loaded, 10),
         symbols,
     ),
     check(
@@ -41,13 +41,19 @@ fn descriptor(bench: &Bench) -> Outcome {
     let host = bench.launch()?;
     let about = host.subject.descriptor();
     let mut passed = Passed::new().note(format!("{} {}: {}", about.id, about.version, about.name));
-    for (what, text) in [("name", &about.name), ("version", &about.version), ("license", &about.license)] {
-        if text.is_empty() {
-            return Err(fails(
-                format!("its {what} is empty"),
-                "people see it in `lipcast plugin list`; fill it in the descriptor",
-            ));
-        }
+    if let Some(expected) = bench.options().expected_id.as_ref().filter(|expected| **expected != about.id) {
+        return Err(fails(
+            format!("plugin.toml says id {expected}, the plugin itself says {}", about.id),
+            "a server refuses it: make them one",
+        ));
+    }
+    let words = [("name", &about.name), ("version", &about.version), ("license", &about.license)];
+    let empty: Vec<&str> = words.iter().filter(|(_, text)| text.is_empty()).map(|(what, _)| *what).collect();
+    if !empty.is_empty() {
+        return Err(fails(
+            format!("its {} is empty", empty.join(" and its ")),
+            "people see it in `lipcast plugin list`; fill it in the descriptor",
+        ));
     }
     if !about.id.contains('.') {
         passed = passed.note("its id has no dot: org.example.name keeps clear of other people's");

@@ -51,6 +51,13 @@ fn is_caught(bench: &Bench) -> Outcome {
         }
     }
     found.extend(play(&mut witness, LEAD_IN + 5)?);
-    same(host.capabilities(), &found, &expected, "a session beside one that panicked", look)?;
+    same(
+        host.capabilities(),
+        &found,
+        &expected,
+        "a session beside one that panicked",
+        "the panic was caught, but another session draws differently: look for state in the instance, and see \
+         session.cross_talk",
+    )?;
     Ok(Passed::new())
 }

@@ -1,10 +1,10 @@
 //! Sessions: each for itself, and gone when it is closed.
 
-use lipcast_plugins_api::types::{Code, SessionMode};
+use lipcast_plugins_api::types::SessionMode;
 use serde_json::json;
 
 use super::{Check, Needs, check};
-use crate::bench::{Bench, params_of};
+use crate::bench::{Bench, Stage, params_of};
 use crate::compare::{Shot, same};
 use crate::footprint::mib;
 use crate::material::voice;
@@ -44,7 +44,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     check(
         ("session", "queue"),
-        "audio pushed far ahead is taken or answered with WOULD_BLOCK, and drawing makes room again",
+        "audio pushed far ahead is kept or answered with WOULD_BLOCK, and drawing makes room again",
         (Needs::Frames, 60),
         queue,
     ),
@@ -63,6 +63,9 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 const FRAMES: u64 = 12;
+
+/// How far ahead audio is pushed to see whether it is kept, in seconds.
+const AHEAD: u64 = 30;
 
 /// Voice `who` alone in a host.
 fn alone(bench: &Bench, who: u64, from: u64) -> Result<Vec<Shot>, Trouble> {
@@ -222,47 +225,53 @@ fn many(bench: &Bench) -> Outcome {
 }
 
 fn queue(bench: &Bench) -> Outcome {
+    let pcm = voice(0, AHEAD as f32 + 2.0);
+    let begun = |stage: &Stage<'_>| {
+        let mut performer = Performer::open(stage)?;
+        performer.say(&stage.host, LEAD_IN, &pcm)?;
+        Ok::<_, Trouble>(performer)
+    };
+    let stage = bench.stage(0)?;
+    let mut performer = begun(&stage)?;
+    let expected = performer.play(&stage.host, LEAD_IN..LEAD_IN + FRAMES)?;
+
     let stage = bench.stage(0)?;
     let host = &stage.host;
-    let mut performer = Performer::open(&stage)?;
-    performer.say(host, LEAD_IN, &voice(0, 30.0))?;
+    let mut performer = begun(&stage)?;
     // What its first frame needs must find room, so it is fed as ever; then on and on.
     performer.feed(host, LEAD_IN)?;
-    let pcm = voice(1, 0.04);
-    let (mut from, mut blocked) = (performer.needed(LEAD_IN), false);
-    for _ in 0..30 * 25 {
-        let doing = "push_audio far ahead";
-        match host.attempt(doing, |subject| subject.push(performer.session, from, &pcm, false))? {
-            Ok(()) => from += pcm.len() as u64,
-            Err(error) if error.code == Code::WouldBlock => {
-                blocked = true;
-                break;
-            }
-            Err(error) => {
-                return Err(fails(
-                    format!("push_audio far ahead failed: {error}"),
-                    "a queue that is full answers WOULD_BLOCK and takes nothing",
-                ));
-            }
-        }
+    let (mut last, mut blocked) = (LEAD_IN, false);
+    while !blocked && performer.sample(last) < AHEAD * 16_000 {
+        let offered = performer.offer(host, last + 1);
+        blocked = !offered.map_err(|trouble| match trouble {
+            Trouble::Fails(failure) => fails(
+                format!("far ahead, {}", failure.what),
+                "a queue that is full answers WOULD_BLOCK and takes nothing",
+            ),
+            skipped => skipped,
+        })?;
+        last += u64::from(!blocked);
     }
-    let seconds = from as f64 / 16_000.0;
+    let seconds = performer.needed(last) as f64 / 16_000.0;
+    let mut found = performer.play(host, LEAD_IN..LEAD_IN + FRAMES.min(last - LEAD_IN + 1))?;
+    same(
+        host.capabilities(),
+        &found,
+        &expected,
+        &format!(
+            "the first frames after {seconds:.1} s of audio were taken at once, against the same fed as it is drawn"
+        ),
+        "audio was dropped that frames were still to hear: what finds no room is answered with WOULD_BLOCK",
+    )?;
     if !blocked {
-        host.close(performer.session)?;
         return Ok(Passed::new().note(format!("it took {seconds:.0} s ahead")));
     }
-    let last = (LEAD_IN..).find(|k| performer.needed(k + 1) > from).unwrap_or(LEAD_IN);
-    for k in LEAD_IN..=last {
-        let ask = performer.ask(k);
-        let answer = host.infer(&[ask])?.remove(0);
-        performer.take(&ask, answer)?;
-    }
-    let doing = "push_audio after all frames were drawn";
-    if host.attempt(doing, |subject| subject.push(performer.session, from, &pcm, false))?.is_err() {
+    found.extend(performer.play(host, LEAD_IN + found.len() as u64..=last)?);
+    if !performer.offer(host, last + 1)? {
         return Err(fails(
             format!(
                 "after WOULD_BLOCK at {seconds:.2} s all {} frames were drawn, and the queue is still full",
-                last
+                found.len()
             ),
             "what frames that were drawn have heard, and lookbehind_ms, is all that need be kept",
         ));

@@ -44,7 +44,7 @@ fn random(bench: &Bench) -> Outcome {
         let mut step = || -> Result<(), Trouble> {
             match dice.below(40) {
                 0 | 1 if sessions.len() < SESSIONS => {
-                    let mut performer = Performer::open(&stage)?;
+                    let mut performer = Performer::open(&stage)?.telling();
                     performer.say(host, LEAD_IN, &voices[dice.below(4)])?;
                     sessions.push((performer, LEAD_IN));
                 }

@@ -88,6 +88,11 @@ impl Report {
         }
     }
 
+    /// What was skipped because a check before it did not pass: a line for each of those, ending with a line break.
+    pub fn closed(&self) -> String {
+        text::closed(self)
+    }
+
     /// The whole of it.
     pub fn write(&self, format: Format) -> String {
         match format {
@@ -98,7 +103,15 @@ impl Report {
     }
 }
 
+/// How the reason ends where a check before it did not pass.
+const CLOSED: &str = " did not pass";
+
 impl Entry {
+    /// Skipped, since `gate` (`group.name`) did not pass.
+    pub(crate) fn behind(check: &Check, gate: &str) -> Self {
+        Self::new(check, Verdict::Skipped, format!("{gate}{CLOSED}"))
+    }
+
     pub(crate) fn new(check: &Check, verdict: Verdict, reason: String) -> Self {
         Self {
             group: check.group,
@@ -111,6 +124,11 @@ impl Entry {
             failure: None,
             seconds: 0.0,
         }
+    }
+
+    /// Whether it was skipped because a check before it did not pass, and so says nothing of its own.
+    pub fn is_closed(&self) -> bool {
+        self.verdict == Verdict::Skipped && self.reason.ends_with(CLOSED)
     }
 
     /// Its lines in the text report: one, and more where it failed or measured.

@@ -39,6 +39,7 @@
 #define BACKWARDS 21      /* reports progress backwards */
 #define WRONG_RECT 22     /* a result beyond max_rect */
 #define FILLS_UP 23       /* a queue that stays full */
+#define DROPS_AUDIO 24    /* a full queue drops what frames are still to hear */
 #ifndef FAULT
 #define FAULT HONEST
 #endif
@@ -68,6 +69,7 @@ struct lipcast_avatar {
 
 typedef struct audio {
   uint64_t end;
+  uint64_t wanted; /* no frame wants anything before this sample */
   float samples[KEPT];
 } audio;
 
@@ -339,13 +341,21 @@ static int32_t push_audio(lipcast_session *session, uint64_t first, const float 
   (void)status;
 #if FAULT == FILLS_UP
   session->pushed += count;
-  if (session->pushed > 7 * RATE) {
+  if (session->pushed > 2 * RATE) {
     return fail(status, LIPCAST_WOULD_BLOCK, "the queue is full");
   }
 #endif
 #if FAULT != CROSS_TALK
   if (first < heard->end) {
     return fail(status, LIPCAST_INVALID_ARG, "audio that goes back");
+  }
+#endif
+#if FAULT != DROPS_AUDIO
+  if (first > heard->end) {
+    heard->wanted = first;
+  }
+  if (first + count > heard->wanted + KEPT) {
+    return fail(status, LIPCAST_WOULD_BLOCK, "the queue is full");
   }
 #endif
 #if FAULT != STICKY_AUDIO
@@ -394,8 +404,9 @@ static uint32_t shade_of(lipcast_session *session, uint64_t frame) {
 #if FAULT == PEEKS
   until += 3200;
 #endif
+  heard->wanted = from < 0 ? 0 : from;
   for (i = from < 0 ? 0 : from; i < until && i < (int64_t)heard->end; i++) {
-    float sample = heard->samples[i % KEPT];
+    float sample = i + (int64_t)KEPT >= (int64_t)heard->end ? heard->samples[i % KEPT] : 0;
     if (isfinite(sample)) {
       sum += (sample < 0 ? -sample : sample) < 1 ? (sample < 0 ? -sample : sample) : 1;
     }

@@ -261,6 +261,11 @@ impl Desk {
     }
 
     fn link(&mut self, program: Program, expected_id: Option<String>) -> Box<dyn Link> {
+        // Asked to start in a folder that is not there, the system would blame the host.
+        if let Some(library) = program.file().filter(|library| !library.exists()) {
+            let reason = format!("{}: there is no such file; has it been built?", library.display());
+            return Box::new(NoLink::refused(reason));
+        }
         let (name, config, mailbox) = (&self.spec.name, self.spec.config.clone(), self.mailbox.clone());
         let wake = move || drop(mailbox.put(Letter::Wake));
         let plugin = match program {

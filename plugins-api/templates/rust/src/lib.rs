@@ -149,10 +149,10 @@ impl Backend for Talker {
         if params.mode == SessionMode::Whole {
             return Err(Error::unsupported("it keeps too little audio for a whole utterance"));
         }
-        // A live session pushes little further than it asks: two seconds are plenty.
-        Ok(Performance { person, params: params.clone(), audio: AudioTimeline::new(32_000) })
+        Ok(Performance { person, params: params.clone(), audio: AudioTimeline::new(AudioTimeline::LIVE) })
     }
 
+    /// What finds no room is answered with `WOULD_BLOCK`, and comes again after the next batch.
     fn push_audio(&self, session: &mut Performance, first: u64, pcm: &[f32], end: bool) -> Result<(), Error> {
         session.audio.push(first, pcm, end)
     }
@@ -166,7 +166,7 @@ impl Backend for Talker {
     /// One batch, requests of several sessions. A model gathers its inputs first and runs them together.
     fn infer_batch(&self, batch: &mut Batch<'_, Self>) -> Result<(), Error> {
         batch.for_each(|request| {
-            let session = &*request.session;
+            let session = &mut *request.session;
             let opening = (session.loudness(request.frame) * self.strength).min(1.0);
             let mouth = session.person.mouths.get(request.avatar_frame as usize);
             match mouth.filter(|mouth| opening > 0.0 && !mouth.rect.is_empty()) {
@@ -188,7 +188,7 @@ impl Backend for Talker {
 
 impl Performance {
     /// 0 in silence, 1 for a loud voice: a function of frame and audio alone, so the same audio gives the same frame.
-    fn loudness(&self, frame: u64) -> f32 {
+    fn loudness(&mut self, frame: u64) -> f32 {
         let (first, end) = (self.params.first_sample(frame), self.params.first_sample(frame + 1));
         let mut pcm = vec![0.0; (end - first + BEFORE) as usize];
         self.audio.window(first as i64 - BEFORE as i64, &mut pcm);

@@ -1,31 +1,33 @@
 //! `lipcast plugin check`: does a plugin keep the contract? Every check in a fresh process of its own.
 
-use std::io::Write;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use lipcast_conformance::subject::{Launcher, ProcessLauncher};
-use lipcast_conformance::{Clip, Format, Options, Report, Verdict, check};
+use lipcast_conformance::{Clip, Entry, Format, Options, Report, Verdict, check};
 use lipcast_engine::avatar::{AvatarId, AvatarStore};
 use lipcast_plugins_api::loader::Source;
 use lipcast_wire::spawn::ChildCommand;
 use serde_json::Value;
 
 use super::super::CliError;
-use crate::plugins::{Manifest, ManifestProgram};
+use crate::plugins::{self, Program};
 
 /// Checks a shared library, a plugin folder, or (after `--`) a program that speaks the exec protocol.
 ///
-/// Here --config names a JSON file with the backend's own settings. Ends with 0 when nothing failed, 1 when something
-/// did, 2 when nothing could be checked.
+/// Ends with 0 when nothing failed, 1 when something did, 2 when nothing could be checked.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
     /// A shared library, or a folder with a plugin.toml.
     #[arg(required_unless_present = "command")]
     path: Option<PathBuf>,
-    /// The folder of a prepared avatar; without it, drawn faces of two sizes are used.
+    /// The backend's own settings, a JSON file; without it none. No config.toml is read.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder of a prepared avatar, `data/avatars/ID`; without it, drawn faces of two sizes are used.
     #[arg(long, value_name = "DIR")]
     avatar: Option<PathBuf>,
     /// What the report is written as.
@@ -34,7 +36,7 @@ pub(in crate::cli) struct Arguments {
     /// Where the report is written; standard output then says how each check went.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Slower than real time is a failure too.
+    /// Slower than real time is a failure too, and a face that comes to rest too late.
     #[arg(long)]
     strict: bool,
     /// Try random operations for so long, like 60s or 5m.
@@ -62,10 +64,14 @@ enum FormatName {
     Junit,
 }
 
+/// `config`: what --config named before the word `plugin`.
 pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
-    let launcher = launcher(&arguments)?;
+    let config = arguments.config.as_deref().or(config);
+    let (launcher, expected_id) = launcher(&arguments)?;
     let options = Options {
         config: config.map_or(Ok(Value::Null), backend_settings)?,
+        config_file: config.map(Path::to_owned),
+        expected_id,
         clip: arguments.avatar.as_deref().map(clip_of).transpose()?,
         only: arguments.only.clone(),
         strict: arguments.strict,
@@ -85,16 +91,18 @@ pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), Cli
     }
     let mut group = "";
     let report = check(launcher, options, &mut |entry| {
+        let live = live && !entry.is_closed();
         if live && entry.group != group {
             group = entry.group;
             println!("\n{group}");
         }
         if live {
-            // Whoever watches sees each line as it comes; one who went away is no reason to stop.
-            let mut out = std::io::stdout();
-            let _ = write!(out, "{}", entry.text()).and_then(|()| out.flush());
+            print!("{}", entry.text());
         }
     });
+    if live && report.entries.iter().any(Entry::is_closed) {
+        print!("\n{}", report.closed());
+    }
     match &arguments.output {
         Some(path) => std::fs::write(path, report.write(format))
             .map_err(|error| CliError::Unchecked(format!("{}: {error}", path.display())))?,
@@ -110,7 +118,10 @@ pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), Cli
             Ok(())
         }
         1 => Err(CliError::Failed(format!("\n{summary}"))),
-        _ if report.entries.is_empty() => Err(CliError::Unchecked("there is no such check or group".into())),
+        _ if report.entries.is_empty() => {
+            let groups = lipcast_conformance::groups().join(", ");
+            Err(CliError::Unchecked(format!("there is no such check or group; the groups are {groups}")))
+        }
         _ => Err(CliError::Unchecked(format!("\nnothing could be checked: {summary}"))),
     }
 }
@@ -122,25 +133,35 @@ fn summary(report: &Report) -> String {
     format!("{passed} passed, {failed} failed, {skipped} skipped in {:.1} s", report.seconds)
 }
 
-/// What starts the plugin: `backend-host` for libraries, the program itself otherwise.
-fn launcher(arguments: &Arguments) -> Result<Arc<dyn Launcher>, CliError> {
+/// What starts the plugin (`backend-host` for libraries, the program itself otherwise), and the id in its plugin.toml.
+fn launcher(arguments: &Arguments) -> Result<(Arc<dyn Launcher>, Option<String>), CliError> {
     let Some(path) = &arguments.path else {
-        return Ok(Arc::new(exec(&arguments.command, None)?));
+        return Ok((Arc::new(exec(&arguments.command, None)?), None));
     };
     let path = std::path::absolute(path).map_err(|error| CliError::Unchecked(error.to_string()))?;
     if !path.is_dir() {
-        return library(&path);
+        return Ok((library(&path)?, None));
     }
-    let manifest = Manifest::read(&path).map_err(|error| CliError::Unchecked(error.to_string()))?;
-    match manifest.program {
-        ManifestProgram::Library { file, .. } => library(&path.join(file)),
-        ManifestProgram::Exec(command) => Ok(Arc::new(exec(&command, Some(path))?)),
-    }
+    // The files that it names are compared with their pins, as before a server opens it.
+    let found = plugins::find_in(&path).map_err(|error| CliError::Unchecked(error.to_string()))?;
+    let launcher = match found.program {
+        Program::Library(file) => library(&file)?,
+        Program::Exec { command, folder } => Arc::new(exec(&command, Some(folder))?),
+    };
+    Ok((launcher, found.manifest.map(|manifest| manifest.id)))
 }
 
 fn library(path: &Path) -> Result<Arc<dyn Launcher>, CliError> {
     if !path.is_file() {
-        return Err(CliError::Unchecked(format!("{}: there is no such file", path.display())));
+        let text = format!("{}: there is no such file; has it been built?", path.display());
+        return Err(CliError::Unchecked(text));
+    }
+    if !begins_as_library(path) {
+        let text = format!(
+            "{}: not a shared library; of an exec backend give the folder, or its command after --",
+            path.display()
+        );
+        return Err(CliError::Unchecked(text));
     }
     let own = std::env::current_exe().map_err(|error| CliError::Unchecked(error.to_string()))?;
     let host = own.with_file_name("backend-host");
@@ -151,6 +172,13 @@ fn library(path: &Path) -> Result<Arc<dyn Launcher>, CliError> {
         )));
     }
     Ok(Arc::new(ProcessLauncher::library(&host, path)))
+}
+
+/// Whether it has the first bytes of an ELF file. What cannot be read is left to those who say why.
+fn begins_as_library(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    !(read.is_ok() && magic != *b"\x7fELF")
 }
 
 fn exec(command: &[String], folder: Option<PathBuf>) -> Result<ProcessLauncher, CliError> {

@@ -62,6 +62,7 @@ impl Studio for MemoryStudio {
                 process: None,
                 capacity_fps: None,
                 load_fps: 0,
+                last_reload: None,
             },
             BackendReport {
                 name: "demo".into(),
@@ -73,6 +74,7 @@ impl Studio for MemoryStudio {
                 process: None,
                 capacity_fps: None,
                 load_fps: 0,
+                last_reload: None,
             },
         ]
     }

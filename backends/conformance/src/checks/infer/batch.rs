@@ -93,8 +93,8 @@ pub(super) fn neighbours(bench: &Bench) -> Outcome {
         &among_others,
         &alone,
         &format!("a session in batches of up to {limit} sessions, against batches of one"),
-        "look for buffers indexed by something else than the request, for normalisation over the batch, and for \
-         padding of the batch that is drawn in",
+        "look for buffers indexed by something else than the request, for normalisation over the batch, for padding \
+         of the batch that is drawn in, and for state in the instance that belongs into the session",
     )?;
     Ok(Passed::new())
 }
