@@ -119,7 +119,7 @@ impl EngineStudio {
                 tracing::error!(%error, "the settings stay as they are");
                 let names: Vec<String> =
                     lock(&studio.inner.engine).backends.iter().map(|backend| backend.name.clone()).collect();
-                names.iter().for_each(|name| studio.note_reload(name, Err(&error)));
+                names.iter().for_each(|name| studio.note_reload(name, Some(&error)));
             }
             Ok(engine) => {
                 let before = lock(&studio.inner.engine).clone();
@@ -149,8 +149,8 @@ impl EngineStudio {
     }
 
     /// What [`backends`](Studio::backends) tells of the last reload.
-    fn note_reload(&self, name: &str, outcome: Result<(), &StudioError>) {
-        let reason = outcome.err().map(ToString::to_string);
+    fn note_reload(&self, name: &str, refused: Option<&StudioError>) {
+        let reason = refused.map(ToString::to_string);
         lock(&self.inner.reloads).insert(name.to_owned(), LastReload { ok: reason.is_none(), reason });
     }
 
@@ -158,7 +158,7 @@ impl EngineStudio {
     fn replace(&self, engine: &EngineConfig, name: &str) -> Result<(), StudioError> {
         let outcome = self.exchange(engine, name);
         if !matches!(outcome, Err(StudioError::Unknown(_))) {
-            self.note_reload(name, outcome.as_ref().map(|()| ()));
+            self.note_reload(name, outcome.as_ref().err());
         }
         outcome
     }
