@@ -33,7 +33,7 @@ pub use footprint::Footprint;
 pub use material::Clip;
 pub use outcome::{Failure, Figure};
 pub use report::{Entry, Format, Report, Verdict};
-pub use run::{check, groups};
+pub use run::{check, groups, knows};
 
 use std::path::PathBuf;
 use std::time::Duration;

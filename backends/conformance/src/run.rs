@@ -24,6 +24,15 @@ pub fn groups() -> Vec<&'static str> {
     groups
 }
 
+/// Whether `only` is a group, or a check as `group.name`.
+pub fn knows(only: &str) -> bool {
+    checks::all().any(|check| is_meant(check, only))
+}
+
+fn is_meant(check: &Check, only: &str) -> bool {
+    only == check.group || only.split_once('.') == Some((check.group, check.name))
+}
+
 /// Checks what `launcher` starts; `told` hears of each check as it ends.
 pub fn check(launcher: Arc<dyn Launcher>, options: Options, told: &mut dyn FnMut(&Entry)) -> Report {
     let mut report = Report::new(launcher.origin(), options.seed);
@@ -32,9 +41,7 @@ pub fn check(launcher: Arc<dyn Launcher>, options: Options, told: &mut dyn FnMut
     let mut opened: HashMap<(&str, &str), bool> = HashMap::new();
     let begin = Instant::now();
     for check in checks::all() {
-        let asked_for = only.as_deref().is_none_or(|only| {
-            only == check.group || only.split_once('.') == Some((check.group, check.name))
-        });
+        let asked_for = only.as_deref().is_none_or(|only| is_meant(check, only));
         // A check that opens the way for others runs even if only those are asked for, unless they need nothing.
         let opens = [Needs::Loaded, Needs::Created, Needs::Avatar, Needs::Frames]
             .into_iter()

@@ -59,6 +59,7 @@ fn of_audio() {
 fn of_sessions() {
     finds("CROSS_TALK", "session.cross_talk", "two sessions that take turns");
     finds("DEAF_RESET", "session.reset", "reset");
+    finds("STALE_RING", "session.reset", "speaks again at once");
     finds("LEAKS_SESSIONS", "session.open_close", "more memory");
     finds("STICKY_AUDIO", "session.close_busy", "queued audio");
     finds("FILLS_UP", "session.queue", "still full");

@@ -50,6 +50,9 @@ impl Default for Since {
 }
 
 impl Condition {
+    /// How long one that was left before it could be measured counts as too slow.
+    const BLAMED: Duration = Duration::from_secs(10);
+
     pub(super) fn set_batch_p99(&self, p99: Duration) {
         self.batch_p99_ns.store(p99.as_nanos() as u64, Ordering::Relaxed);
     }
@@ -68,8 +71,10 @@ impl Condition {
         };
         match self.capacity.load(Ordering::Relaxed) {
             0 if self.blamed_at.load(Ordering::Relaxed) == 0 => None,
-            // Left before enough was seen of it: all that is known is that it was not enough.
-            0 => Some(Capacity { frames_per_second: 0.0, age: ago(&self.blamed_at) }),
+            // Left before enough was seen of it: all that is known is that it was not enough. Perhaps it was the machine
+            // that stood still, so that is soon forgotten.
+            0 => Some(Capacity { frames_per_second: 0.0, age: ago(&self.blamed_at) })
+                .filter(|capacity| capacity.age < Self::BLAMED),
             known => Some(Capacity { frames_per_second: known as f64 / 1_000.0, age: ago(&self.batch_at) }),
         }
     }

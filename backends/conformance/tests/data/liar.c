@@ -40,6 +40,7 @@
 #define WRONG_RECT 22     /* a result beyond max_rect */
 #define FILLS_UP 23       /* a queue that stays full */
 #define DROPS_AUDIO 24    /* a full queue drops what frames are still to hear */
+#define STALE_RING 25     /* a reset leaves a tenth of a second of the audio where it is */
 #ifndef FAULT
 #define FAULT HONEST
 #endif
@@ -358,7 +359,7 @@ static int32_t push_audio(lipcast_session *session, uint64_t first, const float 
     return fail(status, LIPCAST_WOULD_BLOCK, "the queue is full");
   }
 #endif
-#if FAULT != STICKY_AUDIO
+#if FAULT != STICKY_AUDIO && FAULT != STALE_RING
   if (first >= heard->end) {
     for (i = heard->end; i < first && i < heard->end + KEPT; i++) {
       heard->samples[i % KEPT] = 0;
@@ -385,7 +386,14 @@ static int32_t reset(lipcast_session *session, uint32_t epoch, lipcast_status *s
 #if FAULT == DEAF_RESET
   return LIPCAST_OK;
 #else
+#if FAULT == STALE_RING
+  float left[1600];
+  memcpy(left, session->heard->samples + 4800, sizeof(left));
+#endif
   memset(heard_by(session), 0, sizeof(audio));
+#if FAULT == STALE_RING
+  memcpy(session->heard->samples + 4800, left, sizeof(left));
+#endif
   return LIPCAST_OK;
 #endif
 }

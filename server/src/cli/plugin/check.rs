@@ -67,6 +67,11 @@ enum FormatName {
 /// `config`: what --config named before the word `plugin`.
 pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
     let config = arguments.config.as_deref().or(config);
+    if let Some(only) = arguments.only.as_deref().filter(|only| !lipcast_conformance::knows(only)) {
+        let groups = lipcast_conformance::groups().join(", ");
+        let text = format!("there is no check or group \"{only}\"; the groups are {groups}");
+        return Err(CliError::Unchecked(text));
+    }
     let (launcher, expected_id) = launcher(&arguments)?;
     let options = Options {
         config: config.map_or(Ok(Value::Null), backend_settings)?,
@@ -118,10 +123,6 @@ pub(super) fn run(config: Option<&Path>, arguments: Arguments) -> Result<(), Cli
             Ok(())
         }
         1 => Err(CliError::Failed(format!("\n{summary}"))),
-        _ if report.entries.is_empty() => {
-            let groups = lipcast_conformance::groups().join(", ");
-            Err(CliError::Unchecked(format!("there is no such check or group; the groups are {groups}")))
-        }
         _ => Err(CliError::Unchecked(format!("\nnothing could be checked: {summary}"))),
     }
 }
