@@ -17,6 +17,8 @@ pub enum Rejection {
     Disk,
     /// As many session tokens are out as may be.
     Tokens,
+    /// As many sessions are being dumped as may.
+    Dumps,
     /// The system gives the server no more threads.
     Threads,
     /// It took longer than `server.request_timeout`.
@@ -27,7 +29,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sessions,
         Self::Viewers,
         Self::Capacity,
@@ -35,6 +37,7 @@ impl Rejection {
         Self::Preparing,
         Self::Disk,
         Self::Tokens,
+        Self::Dumps,
         Self::Threads,
         Self::Timeout,
         Self::Unauthorized,
@@ -50,6 +53,7 @@ impl Rejection {
             Self::Preparing => "preparing",
             Self::Disk => "disk",
             Self::Tokens => "tokens",
+            Self::Dumps => "dumps",
             Self::Threads => "threads",
             Self::Timeout => "timeout",
             Self::Unauthorized => "unauthorized",

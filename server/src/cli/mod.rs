@@ -99,9 +99,8 @@ impl CliError {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let settings = arguments.config.as_deref();
-    if !matches!(arguments.command, None | Some(Command::Serve(_))) {
-        telemetry::start_quietly();
-    }
+    let quiet = !matches!(arguments.command, None | Some(Command::Serve(_)));
+    let _log = quiet.then(telemetry::start_quietly);
     let outcome = match arguments.command {
         None => serve::run(settings, serve::Arguments::default()),
         Some(Command::Serve(own)) => serve::run(settings, own),

@@ -31,7 +31,7 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
     if let Some(bind) = arguments.bind {
         config.server = config.server.bound_to(bind).map_err(CliError::Setup)?;
     }
-    telemetry::start(&config.log);
+    let _log = telemetry::start(&config.log);
     raise_descriptor_limit();
     let listener = listen(config.server.bind)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

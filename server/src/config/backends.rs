@@ -108,6 +108,12 @@ impl EngineConfig {
 
         let mut backends: Vec<BackendConfig> = Vec::new();
         for name in &order {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+            if name.is_empty() || !name.chars().all(is_plain) {
+                let complaint = Complaint::new(format!("{name:?} is no name of a backend"));
+                section.complain("backends", complaint.help("letters, digits, `_`, `.` and `-`".to_owned()));
+                continue;
+            }
             if backends.iter().any(|backend| backend.name == *name) {
                 section.complain("backends", Complaint::new(format!("\"{name}\" is named twice")));
                 continue;

@@ -76,6 +76,11 @@ fn each_problem_has_its_place_and_a_suggestion() {
             "c.toml:2:10: server.tokens: expected a list, found string",
             "brackets",
         ),
+        (
+            "[engine]\nbackends = [\"a\\nb\"]",
+            "c.toml:2:12: engine.backends: \"a\\nb\" is no name of a backend",
+            "letters",
+        ),
         ("[server]\nmax_sessions = 0", "c.toml:2:16: server.max_sessions: 0 is outside of 1 to 10000", ""),
         ("[server]\nmax_body = \"1MB\"", "c.toml:2:12: server.max_body: not a number of bytes", "MiB"),
         (

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use lipcast_engine::avatar::{AvatarId, AvatarStore};
 use lipcast_server::bench::rig::Rig;
+use rustix::process::Signal;
 
 use crate::row::Row;
 use crate::scene::{
-    PROBE, assert_alive, assert_control, assert_flawless, assert_survived, chaos_before_probe, restarts,
-    serve_by, settings, turns, watch_as, wrapped,
+    CHAOS, PROBE, assert_alive, assert_control, assert_flawless, assert_survived, chaos_before_probe, ms,
+    restarts, serve_by, settings, signal, turns, until, watch_as, wrapped,
 };
 use crate::session::{AT_A_LOSS, once, record};
 use crate::whole::clips::{self, Portrait};
@@ -112,6 +113,35 @@ fn row_18_the_logs_disk_is_full() {
     assert_eq!(rig.log(), "");
     assert_alive(&mut rig);
     assert_control();
+}
+
+#[test]
+fn row_18_nobody_reads_the_log() {
+    let mut row = Row::begin(
+        "the log goes into a pipe that is open and never read, and a backend prints enough to fill it",
+        "lines are dropped and nothing else: the session misses nothing, requests are answered, SIGTERM ends the server",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let deaf = folder.path().join("lipcast-deaf");
+    let pipe = folder.path().join("log");
+    // The reader opens the pipe and sleeps; it ends by itself.
+    let text = format!(
+        "#!/bin/sh\nmkfifo {0}\nsleep 40 < {0} &\nexec {1} \"$@\" 2> {0}\n",
+        pipe.display(),
+        program().display()
+    );
+    fs::write(&deaf, text).unwrap();
+    fs::set_permissions(&deaf, fs::Permissions::from_mode(0o755)).unwrap();
+    let fault = "{ in = \"infer_batch\", do = \"print\", lines = 4, bytes = 400, to = \"stderr\" }";
+    let mut rig = serve_by(&deaf, &chaos_before_probe(fault), &[]);
+    let report = watch_as(&rig, "demo", 9, Some("audio_path=tone.wav"));
+    record(&mut row, "watched", &report);
+    assert_flawless(&report, CHAOS);
+    assert_alive(&mut rig);
+    signal(rig.process_id(), Signal::TERM);
+    let ended = until("SIGTERM ends it", || rig.ended().is_some());
+    row.measured("ended_after_ms", ms(ended));
+    assert_eq!(rig.ended().and_then(|status| status.code()), Some(0));
 }
 
 #[test]

@@ -78,6 +78,9 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
     } else {
         print!("{report}");
     }
+    if report.compared_nothing() {
+        return Err(CliError::Unchecked(report.verdict()));
+    }
     if report.is_as_recorded() { Ok(()) } else { Err(CliError::Failed(report.verdict())) }
 }
 

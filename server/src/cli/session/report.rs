@@ -38,6 +38,8 @@ pub(super) struct Report {
     answered_now: Option<Times>,
     as_recorded: bool,
     #[serde(skip)]
+    /// No frame could be compared.
+    compared_nothing: bool,
     pictures: bool,
 }
 
@@ -107,8 +109,15 @@ impl Report {
             answered_then: Times::of(then().map(|then| then.took)),
             answered_now: Times::of(frames.iter().filter_map(|replay| Some(replay.now.as_ref()?.1))),
             as_recorded,
+            compared_nothing: pictures
+                && frames.iter().all(|replay| matches!(replay.verdict, Verdict::NotCompared(_))),
             pictures,
         }
+    }
+
+    /// There was nothing in the recording that could be compared, and no backend that was lost.
+    pub(super) fn compared_nothing(&self) -> bool {
+        self.compared_nothing && self.lost_then.is_none() && self.lost_now.is_none()
     }
 
     pub(super) fn is_as_recorded(&self) -> bool {
@@ -122,6 +131,9 @@ impl Report {
 
     /// The whole of it in a line.
     pub(super) fn verdict(&self) -> String {
+        if self.compared_nothing() {
+            return "nothing of it could be compared".to_owned();
+        }
         match (self.pictures, self.as_recorded) {
             (true, true) => "as recorded".to_owned(),
             (true, false) => "not as recorded".to_owned(),
