@@ -296,7 +296,7 @@ const REFUSED: [(&str, &str); 4] = [
     ("text", "not a shared library: it has no ELF header"),
     ("foreign", "built for riscv64, this server runs on "),
     ("major", "built against contract 1.0, this server speaks 0.9"),
-    ("gone", "No such file"),
+    ("gone", "there is no such file"),
 ];
 
 /// Writes the libraries into `folder` and names them in settings.

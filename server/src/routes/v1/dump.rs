@@ -47,7 +47,8 @@ pub(super) async fn write(
         // Sessions come first. Of this thread alone; where the system refuses, it is as it was.
         let _ = rustix::process::nice(10);
         for chunk in recording.into_chunks() {
-            if !matches!(runtime.block_on(timeout(PATIENCE, chunks.send(chunk.into()))), Ok(Ok(()))) {
+            let sent = runtime.block_on(async { timeout(PATIENCE, chunks.send(chunk.into())).await });
+            if !matches!(sent, Ok(Ok(()))) {
                 // The reader is gone or stalls: what it has lacks its last line, so it is no recording.
                 break;
             }
