@@ -51,7 +51,7 @@ impl Default for Since {
 
 impl Condition {
     /// How long one that was left before it could be measured counts as too slow.
-    const BLAMED: Duration = Duration::from_secs(10);
+    const BLAMED: Duration = Duration::from_secs(30);
 
     pub(super) fn set_batch_p99(&self, p99: Duration) {
         self.batch_p99_ns.store(p99.as_nanos() as u64, Ordering::Relaxed);
