@@ -1,0 +1,1 @@
+//! From PCM to the audio tokens of a video frame.

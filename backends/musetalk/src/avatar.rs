@@ -1,0 +1,1 @@
+//! A prepared avatar and the blob it is kept in.

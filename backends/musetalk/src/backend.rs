@@ -1,0 +1,1 @@
+//! The backend as the host sees it.

@@ -1,0 +1,1 @@
+//! The mask that a generated face is blended with.

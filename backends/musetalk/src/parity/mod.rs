@@ -1,0 +1,1 @@
+//! Check-points against golden tensors.

@@ -1,0 +1,1 @@
+//! From source frames to a blob.

@@ -1,0 +1,1 @@
+//! One performance: speech in, faces out.

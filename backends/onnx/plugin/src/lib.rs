@@ -1,0 +1,2 @@
+//! The ONNX Runtime backend as a shared library: its exported symbols, and nothing else.
+#![forbid(unsafe_code)]

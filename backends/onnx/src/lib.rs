@@ -1,0 +1,2 @@
+//! `Networks` on ONNX Runtime.
+#![deny(unsafe_code)]
