@@ -1,5 +1,5 @@
 /*
- * lipcast_backend.h: the contract between Lipcast and a lip-sync backend, version 0.9.
+ * lipcast_backend.h: the contract between Lipcast and a lip-sync backend, version 1.0.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -70,11 +70,11 @@
  *   meaning. A reader looks at no more than the size covers; what is missing reads as zero, which means "not
  *   there". A writer into a struct of the other side writes no further than its size. lipcast_str, lipcast_bytes
  *   and lipcast_rect have no size and never grow.
- *   A host loads plugins of its own major version, older and newer minors alike. While the major version
- *   is 0 the oldest minor that loads is 8. abi_fingerprint catches a header that was edited by hand.
+ *   A host loads plugins of its own major version, older and newer minors alike, for as long as it has that
+ *   major. abi_fingerprint catches a header that was edited by hand.
  *   New abilities come as extensions under a string id: "lipcast.name/revision" when settled,
  *   "draft.name/revision" before, reverse DNS for third parties.
- *   Minor 8: the core. Minor 9: stats and get_extension of the backend.
+ *   Minor 0: all that stands here. A later minor lists what it added in this place.
  *
  * TYPES
  *   Fixed-width integers, no enum types, no bool, no bit-fields, no long. 64-bit platforms. Text is UTF-8
@@ -113,8 +113,8 @@ extern "C" {
 /* ------------------------------------------------------------------------------------------ version */
 
 #define LIPCAST_MAGIC UINT32_C(0x5343504C) /* "LPCS" in memory on little-endian machines */
-#define LIPCAST_API_MAJOR UINT32_C(0)
-#define LIPCAST_API_MINOR UINT32_C(9)
+#define LIPCAST_API_MAJOR UINT32_C(1)
+#define LIPCAST_API_MINOR UINT32_C(0)
 /* FNV-1a over names, types and offsets of the tables below; abi-fingerprint.txt lists what goes in. */
 #define LIPCAST_ABI_FINGERPRINT UINT64_C(0x9dba68bfc7729996)
 

@@ -1,4 +1,4 @@
-//! The contract between Lipcast and a lip-sync backend, version 0.9.
+//! The contract between Lipcast and a lip-sync backend, version 1.0.
 //!
 //! The reference text is `include/lipcast_backend.h`; this crate holds the same tables for Rust and the
 //! safe layers on both sides of them:

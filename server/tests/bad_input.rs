@@ -295,7 +295,7 @@ fn cases() -> Vec<Case> {
 const REFUSED: [(&str, &str); 4] = [
     ("text", "not a shared library: it has no ELF header"),
     ("foreign", "built for riscv64, this server runs on "),
-    ("major", "built against contract 1.0, this server speaks 0.9"),
+    ("major", "built against contract 2.0, this server speaks 1.0"),
     ("gone", "there is no such file"),
 ];
 
@@ -308,7 +308,7 @@ fn settings(folder: &Path) -> String {
     std::fs::write(folder.join("foreign.so"), foreign).unwrap();
     let contract = whole::root().join("plugins-api");
     let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-DVARIANT_MAJOR=1", "-DVARIANT_MINOR=0", "-I"])
+        .args(["-shared", "-fPIC", "-DVARIANT_MAJOR=2", "-DVARIANT_MINOR=0", "-I"])
         .arg(contract.join("include"))
         .arg("-I")
         .arg(contract.join("templates"))

@@ -77,7 +77,7 @@ pub const fn structs() -> &'static [StructLayout] {
 pub fn dump() -> String {
     use std::fmt::Write;
     let mut out = format!("contract {}.{}\n", super::API_MAJOR, super::API_MINOR);
-    for minor in super::API_MINOR_OLDEST..=super::API_MINOR {
+    for minor in 0..=super::API_MINOR {
         let _ = writeln!(out, "fingerprint {}.{minor} {:#018x}", super::API_MAJOR, fingerprint(minor));
     }
     for layout in STRUCTS {

@@ -14,14 +14,11 @@ pub use tables::*;
 /// Spells "LPCS" in memory: the first word of every descriptor.
 pub const MAGIC: u32 = 0x5343_504C;
 
-/// Major version of the contract. Zero until it has carried five kinds of backend, then one.
-pub const API_MAJOR: u32 = 0;
+/// Major version of the contract. Frozen: what a plugin of this major was built against stays as it is.
+pub const API_MAJOR: u32 = 1;
 
 /// Minor version of the contract that this crate speaks.
-pub const API_MINOR: u32 = 9;
-
-/// The oldest minor a host of this major still loads.
-pub const API_MINOR_OLDEST: u32 = 8;
+pub const API_MINOR: u32 = 0;
 
 /// Fingerprint of the tables at [`API_MINOR`]: what a plugin built with this crate carries.
 pub const FINGERPRINT: u64 = fingerprint(API_MINOR);

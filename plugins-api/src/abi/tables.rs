@@ -366,8 +366,6 @@ table! {
         ) -> i32>],
         /// How it feels.
         health: [Option<unsafe extern "C" fn(instance: *mut Instance, out: *mut Health)>],
-    }
-    since 9 {
         /// Counters as JSON.
         stats: [Option<unsafe extern "C" fn(instance: *mut Instance, out: *mut Text, status: *mut Status) -> i32>],
         /// A named table of the plugin, or null.

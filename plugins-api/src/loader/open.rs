@@ -143,7 +143,7 @@ fn copy_descriptor(raw: *const abi::Plugin) -> Result<abi::Plugin, Refusal> {
 
 fn check_version(raw: &abi::Plugin) -> Result<(), Refusal> {
     let (found_major, found_minor) = (raw.api_major, raw.api_minor);
-    if found_major != abi::API_MAJOR || found_minor < abi::API_MINOR_OLDEST {
+    if found_major != abi::API_MAJOR {
         return Err(Refusal::Version { found_major, found_minor });
     }
     // The tables of a newer minor are not known here; it promises to have only appended to ours.

@@ -165,7 +165,7 @@ unsafe extern "C" fn metric(ctx: *mut c_void, name: abi::Str, kind: u32, value: 
     }
 }
 
-/// Version 0.9 of the host has no extensions.
+/// Version 1.0 of the host has no extensions.
 unsafe extern "C" fn get_extension(_ctx: *mut c_void, _id: abi::Str) -> *const c_void {
     std::ptr::null()
 }

@@ -12,7 +12,7 @@ pub(crate) fn compile_template(folder: &Path, compiler: &[&str]) -> PathBuf {
     build(folder, compiler, &[], "templates/minimal.c")
 }
 
-/// Compiles `tests/data/variants.c` into `folder` with macros like `-DVARIANT_MINOR=8`.
+/// Compiles `tests/data/variants.c` into `folder` with macros like `-DVARIANT_MINOR=1`.
 pub(crate) fn compile(folder: &Path, compiler: &[&str], macros: &[&str]) -> PathBuf {
     build(folder, compiler, macros, "tests/data/variants.c")
 }
