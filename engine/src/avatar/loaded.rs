@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lipcast_codecs::I420;
 
 use super::disk::Disk;
 use super::manifest::{FACES, FRAMES, MANIFEST, Manifest, POSTER};
+use super::source::{asset_name, asset_path};
 use super::{AvatarError, AvatarId, Report, faces_file};
 use crate::face::FrameFace;
 use crate::time::FrameRate;
@@ -31,6 +33,31 @@ impl Avatar {
     /// The manifest as it was when the avatar was loaded; blobs written since are not in it.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Names of what its source brought for backends beside the pictures.
+    pub fn assets(&self) -> impl Iterator<Item = &str> {
+        self.manifest.files.keys().filter_map(|path| asset_name(path))
+    }
+
+    /// The content of an asset.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is no longer what it was.
+    pub fn asset(&self, name: &str) -> Result<Arc<[u8]>, AvatarError> {
+        let file = asset_path(name);
+        let damaged = |reason: &str| AvatarError::Damaged {
+            id: self.id().clone(),
+            file: file.clone(),
+            reason: reason.to_owned(),
+        };
+        let entry = self.manifest.files.get(&file).ok_or_else(|| damaged("there is no such asset"))?;
+        let path = self.folder.join(&file);
+        let content = fs::read(&path).map_err(AvatarError::io("read", &path))?;
+        if blake3::hash(&content).to_hex().as_str() != entry.blake3 {
+            return Err(damaged("its content was altered"));
+        }
+        Ok(content.into())
     }
 
     /// Whether the file of its frames is gone or no longer as long as it was written: it should be mended before

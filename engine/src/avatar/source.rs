@@ -14,7 +14,8 @@ use crate::media::{Images, file_name};
 /// What to prepare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PrepareSource {
-    /// A video, one image, or a folder of images in the order of their names.
+    /// A video, one image, or a folder of images in the order of their names. A folder `assets` in that folder holds
+    /// what backends need beside the pictures, such as weights that were trained for this person.
     File(PathBuf),
     /// The avatar that the program draws itself.
     Builtin,
@@ -84,12 +85,53 @@ pub(crate) fn copy_in(
             copier.copy(file, &image, &target.join(name), format!("{SOURCE}/images/{name}"))?;
         }
     }
-    disk.sync_dir(&target)?;
     if copier.files.is_empty() {
         return Err(refuse("the folder holds no images (png, jpg, jpeg, webp, bmp)"));
     }
+    copy_assets(&mut copier, path, &target)?;
+    disk.sync_dir(&target)?;
     let blake3 = hash_of_list(&copier.files);
     Ok((Stored { kind: SourceKind::Folder, name: "images".to_owned(), blake3 }, copier.files))
+}
+
+/// The name that backends know an asset by, if `path`, relative to the avatar, is one's.
+pub(crate) fn asset_name(path: &str) -> Option<&str> {
+    path.strip_prefix(ASSETS_PREFIX)
+}
+
+/// Where an asset lies, relative to the avatar.
+pub(crate) fn asset_path(name: &str) -> String {
+    format!("{ASSETS_PREFIX}{name}")
+}
+
+/// Beside the images, so that the stored copy is a source like the one it was made from.
+const ASSETS: &str = "assets";
+const ASSETS_PREFIX: &str = "source/images/assets/";
+
+/// Copies the folder of assets, where there is one. Names that are no plain file names stay behind.
+fn copy_assets(copier: &mut Copier<'_>, source: &Path, target: &Path) -> Result<(), AvatarError> {
+    let (source, target) = (source.join(ASSETS), target.join(ASSETS));
+    let Some(assets) = assets_of(&source).map_err(AvatarError::io("read the folder", &source))? else {
+        return Ok(());
+    };
+    copier.disk.create_dir(&target)?;
+    for name in &assets.names {
+        let file = assets
+            .file(name)
+            .map_err(|error| AvatarError::Source { name: name.clone(), reason: error.to_string() })?;
+        if let Some(file) = file {
+            copier.copy(file, &source.join(name), &target.join(name), asset_path(name))?;
+        }
+    }
+    copier.disk.sync_dir(&target)
+}
+
+fn assets_of(folder: &Path) -> io::Result<Option<Images>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    // The rule for ids is the rule for safe file names.
+    Images::of(folder, |name| super::AvatarId::parse(name).is_ok()).map(Some)
 }
 
 /// Hash of a stored source as it is on disk now.
@@ -103,6 +145,11 @@ pub(crate) fn hash_stored(stored: &Stored, avatar: &Path) -> io::Result<String> 
             for name in Images::open(&path)?.names {
                 let (bytes, blake3) = super::loaded::hash_file(&path.join(&name))?;
                 files.push((format!("{SOURCE}/images/{name}"), FileEntry { bytes, blake3 }));
+            }
+            let assets = path.join(ASSETS);
+            for name in assets_of(&assets)?.map_or(Vec::new(), |assets| assets.names) {
+                let (bytes, blake3) = super::loaded::hash_file(&assets.join(&name))?;
+                files.push((asset_path(&name), FileEntry { bytes, blake3 }));
             }
             Ok(hash_of_list(&files))
         }

@@ -148,4 +148,15 @@ impl AvatarSource for StoredSource<'_> {
     fn face_box(&self, index: u32) -> Option<[f32; 4]> {
         self.avatar.face(index as usize).map(|face| face.face_box)
     }
+
+    fn assets(&self) -> Vec<String> {
+        self.avatar.assets().map(str::to_owned).collect()
+    }
+
+    fn asset(&self, name: &str) -> Option<Arc<[u8]>> {
+        let asset = self.avatar.asset(name);
+        asset
+            .inspect_err(|error| tracing::warn!(avatar = %self.avatar.id(), %error, "an asset is not there"))
+            .ok()
+    }
 }

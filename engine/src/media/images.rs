@@ -35,14 +35,20 @@ pub(crate) struct Images {
 impl Images {
     /// Reads the folder's list. A name that is not UTF-8 is none of an image that we know.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        Self::of(folder, |name| {
+            let extension = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or("");
+            EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+        })
+    }
+
+    /// The files of any kind whose names `wanted` takes.
+    pub(crate) fn of(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Self> {
         let folder = File::open(folder)?;
         let mut names = Vec::new();
         for entry in Dir::read_from(&folder)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
-            let extension = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or("");
-            let known = EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
-            if known && !name.starts_with('.') {
+            if wanted(name) && !name.starts_with('.') {
                 names.push(name.to_owned());
             }
         }

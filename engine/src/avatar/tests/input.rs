@@ -155,3 +155,35 @@ fn frames_without_a_face_are_bridged_and_reported() {
     );
     assert!(report.notes.iter().any(|note| note.contains("1 of 6")), "{:?}", report.notes);
 }
+
+/// What a backend needs for one person lies in the source's folder beside the pictures, and comes along.
+#[test]
+fn assets_beside_the_images_are_kept_checked_and_mended_with_them() {
+    let folder = scratch();
+    let source = folder.path().join("anna");
+    fs::create_dir_all(source.join("assets")).unwrap();
+    write_image(&source.join("1.png"), 64, 64, &[80; 64 * 64 * 3]);
+    fs::write(source.join("assets/weights.bin"), b"trained for anna").unwrap();
+    fs::write(source.join("assets/.hidden"), b"not taken").unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", source.join("assets/outside")).unwrap();
+    let store = quick_store(&folder.path().join("avatars"));
+    let prepare = || store.prepare(&id("anna"), PrepareSource::File(source.clone()), &by_hand(), &Job::new());
+    let error = prepare().expect_err("a link that leads out").to_string();
+    assert!(error.contains("outside"), "{error}");
+    fs::remove_file(source.join("assets/outside")).unwrap();
+
+    let avatar = prepare().unwrap();
+    assert_eq!(avatar.assets().collect::<Vec<_>>(), ["weights.bin"]);
+    assert_eq!(&*avatar.asset("weights.bin").unwrap(), b"trained for anna");
+    assert!(avatar.asset("other.bin").is_err());
+
+    // Mended from its own source, the avatar has its assets again.
+    let frames = avatar.folder.join("frames.i420");
+    fs::write(&frames, b"cut").unwrap();
+    let mended = store.repair(&id("anna"), &Job::new()).unwrap();
+    assert_eq!(&*mended.asset("weights.bin").unwrap(), b"trained for anna");
+
+    fs::write(mended.folder.join("source/images/assets/weights.bin"), b"trained for anne").unwrap();
+    assert!(mended.asset("weights.bin").unwrap_err().to_string().contains("altered"));
+    assert!(matches!(store.verify(&id("anna")), Err(AvatarError::Damaged { .. })));
+}
