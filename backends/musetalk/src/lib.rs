@@ -38,6 +38,8 @@ mod backend;
 
 mod error;
 
+pub mod import;
+
 pub mod parity;
 
 pub use networks::{NetworkError, Networks, Tensor};

@@ -148,7 +148,7 @@ fn check_version(raw: &abi::Plugin) -> Result<(), Refusal> {
     }
     // The tables of a newer minor are not known here; it promises to have only appended to ours.
     let expected = abi::fingerprint(found_minor);
-    if found_minor <= abi::API_MINOR && raw.abi_fingerprint != expected {
+    if found_minor.cmp(&abi::API_MINOR).is_le() && raw.abi_fingerprint != expected {
         return Err(Refusal::Fingerprint { minor: found_minor, found: raw.abi_fingerprint, expected });
     }
     if (raw.struct_size as usize) < size_of::<abi::Plugin>() {
