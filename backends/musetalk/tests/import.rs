@@ -101,13 +101,11 @@ fn damaged_pickles_and_masks_are_never_more_than_an_error() {
     let whole = fs::read(&file).unwrap();
     let mut refused = 0;
     for at in 0..whole.len() {
-        for bit in 0..8 {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 1 << bit;
-            fs::write(&file, &damaged).unwrap();
-            refused +=
-                usize::from(matches!(MuseTalkAvatar::read(folder.path()), Err(ImportError::Content { .. })));
-        }
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(&file, &damaged).unwrap();
+        refused +=
+            usize::from(matches!(MuseTalkAvatar::read(folder.path()), Err(ImportError::Content { .. })));
         fs::write(&file, &whole[..at]).unwrap();
         assert!(MuseTalkAvatar::read(folder.path()).is_err(), "cut at {at}");
     }
