@@ -118,6 +118,9 @@ pub enum NetworkError {
     /// The device has no memory left.
     #[error("{0}")]
     OutOfMemory(String),
+    /// The device is gone, or so confused that nothing runs on it any more; the networks are of no more use.
+    #[error("{0}")]
+    DeviceLost(String),
     /// Anything else that the runtime said.
     #[error("{0}")]
     Runtime(String),
@@ -125,6 +128,10 @@ pub enum NetworkError {
 
 /// Runs the networks of a bundle. One thread owns it: it is made, used and dropped there.
 pub trait Networks: Sized + 'static {
+    /// Id of the backend that they make, like `lipcast.onnx`.
+    const ID: &'static str;
+    /// Its name for people, like `MuseTalk on ONNX Runtime`.
+    const NAME: &'static str;
     /// The runtime's name and the formats it reads: `onnx` or `torchscript`.
     const FORMAT: &'static str;
 
