@@ -1,5 +1,7 @@
 //! The seven networks, and the trait that a runtime implements to run them.
 
+use lipcast_plugins_api::author::{Code, Error};
+
 use crate::bundle::Bundle;
 use crate::settings::RuntimeSettings;
 
@@ -124,6 +126,19 @@ pub enum NetworkError {
     /// Anything else that the runtime said.
     #[error("{0}")]
     Runtime(String),
+}
+
+impl From<NetworkError> for Error {
+    fn from(error: NetworkError) -> Self {
+        let code = match error {
+            NetworkError::Missing(_) => Code::ModelMissing,
+            NetworkError::Corrupt(_) => Code::ModelCorrupt,
+            NetworkError::Unsupported(_) => Code::InvalidArg,
+            NetworkError::OutOfMemory(_) => Code::OomDevice,
+            NetworkError::Runtime(_) => Code::Internal,
+        };
+        Error::new(code, error.to_string())
+    }
 }
 
 /// Runs the networks of a bundle. One thread owns it: it is made, used and dropped there.
