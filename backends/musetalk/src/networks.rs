@@ -1,5 +1,7 @@
 //! The seven networks, and the trait that a runtime implements to run them.
 
+use lipcast_plugins_api::author::{Code, Error};
+
 use crate::bundle::Bundle;
 use crate::settings::RuntimeSettings;
 
@@ -109,7 +111,7 @@ pub enum NetworkError {
     /// The runtime's own library, or a model file, is not there.
     #[error("{0}")]
     Missing(String),
-    /// A file or its output is not what it should be.
+    /// A file is not what it should be.
     #[error("{0}")]
     Corrupt(String),
     /// The setting asks for something that is not there.
@@ -118,13 +120,38 @@ pub enum NetworkError {
     /// The device has no memory left.
     #[error("{0}")]
     OutOfMemory(String),
+    /// The device is gone, or so confused that nothing runs on it any more; the networks are of no more use.
+    #[error("{0}")]
+    DeviceLost(String),
+    /// What came out cannot be used: it holds NaN or infinity.
+    #[error("{0}")]
+    BadOutput(String),
     /// Anything else that the runtime said.
     #[error("{0}")]
     Runtime(String),
 }
 
+impl From<NetworkError> for Error {
+    fn from(error: NetworkError) -> Self {
+        let code = match error {
+            NetworkError::Missing(_) => Code::ModelMissing,
+            NetworkError::Corrupt(_) => Code::ModelCorrupt,
+            NetworkError::Unsupported(_) => Code::InvalidArg,
+            NetworkError::OutOfMemory(_) => Code::OomDevice,
+            NetworkError::DeviceLost(_) => Code::DeviceLost,
+            NetworkError::BadOutput(_) => Code::BadOutput,
+            NetworkError::Runtime(_) => Code::Internal,
+        };
+        Error::new(code, error.to_string())
+    }
+}
+
 /// Runs the networks of a bundle. One thread owns it: it is made, used and dropped there.
 pub trait Networks: Sized + 'static {
+    /// Id of the backend that they make, like `lipcast.musetalk.onnx`.
+    const ID: &'static str;
+    /// Its name for people, like `MuseTalk on ONNX Runtime`.
+    const NAME: &'static str;
     /// The runtime's name and the formats it reads: `onnx` or `torchscript`.
     const FORMAT: &'static str;
 
@@ -143,7 +170,7 @@ pub trait Networks: Sized + 'static {
     /// Runs one network: inputs and outputs as [`Network`] lists them, in that order, f32 whatever the precision inside.
     ///
     /// # Errors
-    /// When the network is not there, a shape is wrong, or the runtime fails.
+    /// When the network is not there, a shape is wrong, the runtime fails, or the result holds NaN.
     fn run(&mut self, network: Network, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError>;
 
     /// UNet and decoder for `frames.len() / FACE_BYTES` video frames, without leaving the device between them.

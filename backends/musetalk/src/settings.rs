@@ -1,17 +1,24 @@
 //! The settings of a backend of this family: its table of `config.toml`, raw, then checked.
+//!
+//! The table is flat but for `compat` and `options`. A key that is wrong is named with what it takes; so is
+//! one that does not exist.
+
+mod table;
 
 use std::path::PathBuf;
 
 use lipcast_plugins_api::author::Error;
-use serde::Deserialize;
 use serde_json::Value;
 
+use table::{Table, whole};
+
+/// The largest batch that may be asked for.
+pub const LARGEST_BATCH: usize = 64;
+
 /// Every setting at its default; `config.toml` and `docs/musetalk.md` explain each.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where the networks come from and what they run on.
-    #[serde(flatten)]
     pub runtime: RuntimeSettings,
     /// What is drawn over: `jaw`, `neck` or `raw`.
     pub mask: MaskMode,
@@ -28,8 +35,7 @@ pub struct Settings {
 }
 
 /// Where the networks come from and what they run on.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RuntimeSettings {
     /// The bundle's folder.
     pub bundle: PathBuf,
@@ -39,7 +45,8 @@ pub struct RuntimeSettings {
     pub precision: String,
     /// Threads of the runtime on the CPU; 0: one for each core.
     pub threads: usize,
-    /// Batch sizes that are run, rising; a batch is filled up to the next. Empty: `[1]` on a CPU, `[1, 4, 8, 16]` on a GPU.
+    /// Batch sizes that are run, rising; a batch is filled up to the next. Empty: `[1]` on a CPU, `[1, 4, 8,
+    /// 16]` on a GPU.
     pub batches: Vec<usize>,
     /// `sd-vae` or `taesd`.
     pub decoder: Decoder,
@@ -52,8 +59,7 @@ pub struct RuntimeSettings {
 }
 
 /// Which network makes pictures of latents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Decoder {
     /// The decoder that MuseTalk was trained with.
     #[default]
@@ -63,8 +69,7 @@ pub enum Decoder {
 }
 
 /// What is drawn over.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum MaskMode {
     /// Lower face with a shaped jaw; the reference's default for version 1.5.
     #[default]
@@ -76,8 +81,7 @@ pub enum MaskMode {
 }
 
 /// The reference's ways where ours differ by default; `true` is the reference's.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Compat {
     /// The posterior is sampled, with this seed; `None`: its mode.
     pub sample: Option<u64>,
@@ -132,11 +136,103 @@ impl Default for RuntimeSettings {
 }
 
 impl Settings {
-    /// Reads a backend's table.
+    /// Reads a backend's table; null is an empty one, and everything that is not in it stays at its default.
     ///
     /// # Errors
     /// `INVALID_ARG` that names the key and what it takes.
     pub fn read(config: Value) -> Result<Self, Error> {
-        serde_json::from_value(config).map_err(|error| Error::invalid_arg(error.to_string()))
+        let default = Self::default();
+        let mut table = Table::new("", config)?;
+        let settings = Self {
+            runtime: RuntimeSettings::take(&mut table)?,
+            mask: table.word(
+                "mask",
+                &[("jaw", MaskMode::Jaw), ("neck", MaskMode::Neck), ("raw", MaskMode::Raw)],
+                default.mask,
+            )?,
+            extra_margin: table.whole("extra_margin", 0..=512, default.extra_margin)?,
+            cheeks: table.take("cheeks", "two whole numbers from 0 to 256", default.cheeks, |value| {
+                let [left, right] = value.as_array()?.as_slice() else { return None };
+                Some([whole(left, &(0..=256))?, whole(right, &(0..=256))?])
+            })?,
+            smooth: table.flag("smooth", default.smooth)?,
+            context: table.take("context", "a number from 0.5 to 28", default.context, |value| {
+                value.as_f64().filter(|seconds| (0.5..=28.0).contains(seconds)).map(|seconds| seconds as f32)
+            })?,
+            compat: Compat::read(table.table("compat"))?,
+        };
+        table.finish()?;
+        Ok(settings)
     }
+}
+
+impl RuntimeSettings {
+    fn take(table: &mut Table) -> Result<Self, Error> {
+        let default = Self::default();
+        Ok(Self {
+            bundle: table.path("bundle", default.bundle)?,
+            device: table.take(
+                "device",
+                "\"auto\", \"cpu\", \"cuda\", or \"cuda:1\" and the like",
+                default.device,
+                device,
+            )?,
+            precision: table
+                .word("precision", &[("auto", "auto"), ("fp32", "fp32"), ("fp16", "fp16")], "auto")?
+                .to_owned(),
+            threads: table.whole("threads", 0..=1024, default.threads)?,
+            batches: table.take(
+                "batches",
+                format_args!("a list of rising whole numbers from 1 to {LARGEST_BATCH}"),
+                default.batches,
+                batches,
+            )?,
+            decoder: table.word(
+                "decoder",
+                &[("sd-vae", Decoder::SdVae), ("taesd", Decoder::Taesd)],
+                default.decoder,
+            )?,
+            library: table.path("library", default.library)?,
+            verify: table.flag("verify", default.verify)?,
+            options: table.take("options", "a table", default.options, |value| {
+                (value.is_object() || value.is_null()).then(|| value.clone())
+            })?,
+        })
+    }
+}
+
+impl Compat {
+    fn read(config: Value) -> Result<Self, Error> {
+        let mut table = Table::new("compat.", config)?;
+        let compat = Self {
+            sample: table
+                .take("sample", "a whole number from 0 on", None, |value| value.as_u64().map(Some))?,
+            reference_window: table.flag("reference_window", false)?,
+            drop_last_frame: table.flag("drop_last_frame", false)?,
+            shift_latents: table.flag("shift_latents", false)?,
+            unclamped_box: table.flag("unclamped_box", false)?,
+            offline_blur: table.flag("offline_blur", false)?,
+            no_positions: table.flag("no_positions", false)?,
+            window_maximum: table.flag("window_maximum", false)?,
+            no_flip: table.flag("no_flip", false)?,
+            bbox_shift: table.whole("bbox_shift", -512..=512, 0)?,
+        };
+        table.finish()?;
+        Ok(compat)
+    }
+}
+
+/// `auto`, `cpu`, `cuda`, or `cuda:` and a plain number.
+fn device(value: &Value) -> Option<String> {
+    let text = value.as_str()?;
+    let number = text.strip_prefix("cuda:");
+    // `parse` would take a sign and zeros in front.
+    let numbered = number.and_then(|digits| digits.parse::<u8>().ok()).map(|number| format!("cuda:{number}"));
+    (["auto", "cpu", "cuda"].contains(&text) || numbered.as_deref() == Some(text)).then(|| text.to_owned())
+}
+
+fn batches(value: &Value) -> Option<Vec<usize>> {
+    let sizes: Option<Vec<usize>> =
+        value.as_array()?.iter().map(|size| whole(size, &(1..=LARGEST_BATCH))).collect();
+    sizes.filter(|sizes| sizes.is_sorted_by(|a, b| a < b))
 }
