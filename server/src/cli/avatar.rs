@@ -1,4 +1,4 @@
-//! `lipcast avatar prepare|list|show|delete`: the store of the settings' data folder, without a server.
+//! `lipcast avatar prepare|import|list|show|delete`: the store of the settings' data folder, without a server.
 //!
 //! A server that runs beside sees what changes here.
 
@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use lipcast_engine::avatar::{Avatar, AvatarId, Job};
+use lipcast_musetalk::import::MuseTalkAvatar;
 
 use super::{CliError, failed, load, progress};
 use crate::app::AvatarSummary;
+use crate::config::Config;
 use crate::studio::{Gallery, Stages};
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,14 @@ pub(super) enum Command {
         id: Option<AvatarId>,
         /// The video, image or folder.
         path: PathBuf,
+    },
+    /// Take over an avatar that MuseTalk prepared, with its face boxes and masks.
+    Import {
+        /// Its name; without it, the folder's.
+        #[arg(long)]
+        id: Option<AvatarId>,
+        /// MuseTalk's folder: results/v15/avatars/NAME or results/avatars/NAME.
+        folder: PathBuf,
     },
     /// List the avatars.
     List,
@@ -44,6 +54,7 @@ pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliEr
             let stages = Stages::open(&config).map_err(|error| CliError::Setup(error.to_string()))?;
             prepare(&stages, id, &path)
         }
+        Command::Import { id, folder } => import(&config, id, &folder),
         Command::List => {
             for avatar in gallery()?.avatars().map_err(failed)? {
                 println!("{}", line(&avatar));
@@ -72,6 +83,20 @@ fn prepare(stages: &Stages, id: Option<AvatarId>, path: &Path) -> Result<(), Cli
     println!("{}", line(&AvatarSummary::of(&prepared)));
     print_report(&prepared);
     Ok(())
+}
+
+fn import(config: &Config, id: Option<AvatarId>, folder: &Path) -> Result<(), CliError> {
+    let found = MuseTalkAvatar::read(folder).map_err(failed)?;
+    let id = id.map_or_else(|| name_of(Path::new(&found.id)), Ok)?;
+    // Beside the avatars, so that images can be linked; the avatar keeps a copy of its own.
+    let stages = Stages::open(config).map_err(|error| CliError::Setup(error.to_string()))?;
+    let source =
+        tempfile::Builder::new().prefix(".import-").tempdir_in(&config.media.data_dir).map_err(failed)?;
+    found.write_source(source.path()).map_err(failed)?;
+    let faces = found.boxes.iter().flatten().count();
+    let masks = if found.masks.is_empty() { "no masks" } else { "their masks" };
+    println!("{} frames, {faces} with a face box, {masks}", found.frames.len());
+    prepare(&stages, Some(id), source.path())
 }
 
 fn print_report(avatar: &Avatar) {

@@ -1,4 +1,4 @@
-//! The command line: `lipcast serve`, `render`, `avatar`, `plugin`, `session`, `config check`, `bench`.
+//! The command line: `lipcast serve`, `render`, `avatar`, `plugin`, `session`, `config check`, `doctor`, `bench`.
 //!
 //! Every command works from the folder of a `config.toml`, or of none, without further arguments.
 
@@ -9,6 +9,7 @@ mod avatar;
 mod bench;
 mod client;
 mod config;
+mod doctor;
 mod opening;
 mod plugin;
 mod progress;
@@ -58,6 +59,8 @@ enum Command {
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
+    /// What is missing or damaged: programs, models, plugins, bundles of networks.
+    Doctor(doctor::Arguments),
 }
 
 /// Why a command ended without success.
@@ -110,6 +113,7 @@ pub fn run() -> ExitCode {
         Some(Command::Session(command)) => session::run(settings, command),
         Some(Command::Bench(command)) => bench::run(settings, command),
         Some(Command::Config(command)) => config::run(settings, command),
+        Some(Command::Doctor(own)) => doctor::run(settings, &own),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

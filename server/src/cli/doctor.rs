@@ -1,0 +1,133 @@
+//! `lipcast doctor`: what this machine and these settings lack, each with its name and where it comes from.
+//!
+//! It opens no plugin and starts nothing; `lipcast plugin check` does.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use lipcast_musetalk::bundle::{self, Report};
+use serde::Serialize;
+
+use super::{CliError, failed, load};
+use crate::config::{BackendConfig, EngineConfig};
+use crate::plugins::{self, Program};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Folders of bundles to look at, instead of everything that the settings name.
+    bundles: Vec<PathBuf>,
+    /// Compare sizes of files alone, not hashes: at once, where hashing takes seconds for full-size weights.
+    #[arg(long)]
+    quick: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// What it is, like `ffmpeg` or `backend onnx`.
+    about: String,
+    /// Whether it is as it has to be.
+    ok: bool,
+    /// In a line.
+    text: String,
+    /// Of a backend with a bundle of networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<Report>,
+}
+
+pub(super) fn run(settings: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
+    let examine = |folder: &Path| {
+        let quiet = |_: u64, _: u64| {};
+        bundle::examine(folder, (!arguments.quick).then_some(&quiet as &dyn Fn(u64, u64)))
+    };
+    let findings = if arguments.bundles.is_empty() {
+        let config = load(settings)?;
+        let mut findings: Vec<_> = ["ffmpeg", "ffprobe"].map(program).into();
+        findings.push(landmarks(&config.media.landmarks));
+        let folder = settings.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+        findings.extend(
+            config.engine.backends.iter().flat_map(|b| backend(b, &config.engine, &folder, &examine)),
+        );
+        findings
+    } else {
+        arguments.bundles.iter().map(|folder| of_bundle("bundle", examine(folder))).collect()
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&findings).map_err(failed)?);
+    } else {
+        findings.iter().for_each(|finding| print!("{}", shown(finding)));
+    }
+    match findings.iter().filter(|finding| !finding.ok).count() {
+        0 => Ok(()),
+        1 => Err(CliError::Failed("1 thing has to be mended".to_owned())),
+        count => Err(CliError::Failed(format!("{count} things have to be mended"))),
+    }
+}
+
+/// A program that reads avatar videos, looked for as the shell does.
+fn program(name: &str) -> Finding {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let text = match &found {
+        Some(path) => path.display().to_string(),
+        None => "not found; it reads avatar videos (Debian: package ffmpeg)".to_owned(),
+    };
+    Finding { about: name.to_owned(), ok: found.is_some(), text, bundle: None }
+}
+
+fn landmarks(path: &Path) -> Finding {
+    let ok = path.is_file();
+    let text = if ok {
+        path.display().to_string()
+    } else {
+        format!(
+            "{}: no such file; it finds faces in your videos (Debian: package libdlib-data)",
+            path.display()
+        )
+    };
+    Finding { about: "media.landmarks".to_owned(), ok, text, bundle: None }
+}
+
+/// What a backend is started from, and the bundle that its settings name.
+fn backend(
+    backend: &BackendConfig,
+    engine: &EngineConfig,
+    settings: &Path,
+    examine: &impl Fn(&Path) -> Report,
+) -> Vec<Finding> {
+    let about = format!("backend {}", backend.name);
+    let (ok, text) = match plugins::find(engine, &backend.source) {
+        Err(error) => (false, error.to_string()),
+        Ok(found) => match found.program {
+            Program::Library(path) if path.is_file() => (true, path.display().to_string()),
+            Program::Library(path) => (false, format!("{}: no such file", path.display())),
+            Program::Exec { command, folder } => {
+                (true, format!("{} in {}", command.join(" "), folder.display()))
+            }
+        },
+    };
+    let mut findings = vec![Finding { about: about.clone(), ok, text, bundle: None }];
+    if let Some(folder) = backend.config.get("bundle").and_then(|folder| folder.as_str()) {
+        findings.push(of_bundle(&about, examine(&settings.join(folder))));
+    }
+    findings
+}
+
+fn of_bundle(about: &str, report: Report) -> Finding {
+    let text = report.folder.display().to_string();
+    Finding { about: about.to_owned(), ok: report.healthy(), text, bundle: Some(report) }
+}
+
+fn shown(finding: &Finding) -> String {
+    let mark = if finding.ok { "ok  " } else { "BAD " };
+    match &finding.bundle {
+        Some(report) => {
+            let lines: String = report.to_string().lines().map(|line| format!("     {line}\n")).collect();
+            format!("{mark} {}\n{lines}", finding.about)
+        }
+        None => format!("{mark} {}: {}\n", finding.about, finding.text),
+    }
+}
