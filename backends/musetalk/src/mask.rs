@@ -1,1 +1,0 @@
-//! The mask that a generated face is blended with.
