@@ -1,8 +1,10 @@
 //! The part of a mask that changes anything, cut to what the host takes: a rectangle of even place and size inside the
 //! canvas, and its alpha.
 //!
-//! Outside the face box the reference blends the source with itself, whatever the alpha; there it is zero here. Around
-//! the mouth that leaves a half to a third of the square.
+//! Outside the face box the reference blends the source with itself, whatever the alpha; there it is zero here. Of the
+//! square that leaves a third at most.
+
+use std::ops::Range;
 
 use lipcast_plugins_api::author::Rect;
 
@@ -22,46 +24,57 @@ impl Mask {
     /// The smallest even rectangle with all pixels of `face_box` on the canvas (columns and rows, even) that show
     /// anything of the face.
     pub fn patch(&self, face_box: [i32; 4], canvas: [u32; 2]) -> MaskPatch {
-        let shown = self.shown(face_box, canvas);
-        let Some([left, top, right, bottom]) = self.bounds(shown) else { return MaskPatch::default() };
-        let [first_column, first_row] = [left, top].map(|at| at & !1);
-        let [width, height] = [right - first_column, bottom - first_row].map(|length| (length + 1) & !1);
+        let Some([columns, rows]) = self.shown(face_box, canvas) else { return MaskPatch::default() };
+        let [x, y] = [&columns, &rows].map(|range| even(range.start));
+        let [width, height] = [&columns, &rows].map(|range| even(range.end + 1));
+        let (width, height) = (width - x, height - y);
         let mut alpha = vec![0; (width * height) as usize];
-        let rows = alpha.chunks_exact_mut(width as usize).skip((top - first_row) as usize);
-        for (out, y) in rows.zip(top..bottom) {
-            let from = &self.view().row((y - self.square[1]) as usize)[(left - self.square[0]) as usize..];
-            let inside = &mut out[(left - first_column) as usize..(right - first_column) as usize];
-            inside.copy_from_slice(&from[..inside.len()]);
+        for row in rows {
+            let at = (row - y) * width + columns.start - x;
+            let part = self.part(row, &columns);
+            alpha[at as usize..][..part.len()].copy_from_slice(part);
         }
-        let [x, y, width, height] = [first_column, first_row, width, height].map(|at| at as u32);
-        MaskPatch { rect: Rect::new(x, y, width, height), alpha }
+        MaskPatch { rect: Rect::new(x as u32, y as u32, width as u32, height as u32), alpha }
     }
 
-    /// What of the box lies both in the square and on the canvas, which is cut to even sides.
-    fn shown(&self, face_box: [i32; 4], canvas: [u32; 2]) -> [i32; 4] {
-        let [width, height] = canvas.map(|side| (side & !1).min(i32::MAX as u32) as i32);
+    /// The columns and rows of the source with all pixels that show anything.
+    fn shown(&self, face_box: [i32; 4], canvas: [u32; 2]) -> Option<[Range<i32>; 2]> {
+        // An odd canvas has no room for its last line.
+        let [width, height] = canvas.map(|side| even(side.min(i32::MAX as u32) as i32));
         let [left, top, right, bottom] = within(face_box, self.square).map(|at| at as i32);
-        let column = |at: i32| (at + self.square[0]).clamp(0, width);
-        let row = |at: i32| (at + self.square[1]).clamp(0, height);
-        [column(left), row(top), column(right), row(bottom)]
-    }
-
-    /// The smallest rectangle with all of `part`'s pixels whose alpha is not zero; coordinates of the source.
-    fn bounds(&self, [left, top, right, bottom]: [i32; 4]) -> Option<[i32; 4]> {
-        let mut bounds: Option<[i32; 4]> = None;
-        for y in top..bottom {
-            let row = self.view().row((y - self.square[1]) as usize);
-            let part = &row[(left - self.square[0]) as usize..(right - self.square[0]) as usize];
-            let Some(first) = part.iter().position(|alpha| *alpha > 0) else { continue };
-            let last = part.iter().rposition(|alpha| *alpha > 0).unwrap_or(first);
-            let (from, to) = (left + first as i32, left + last as i32 + 1);
-            bounds = Some(match bounds {
-                None => [from, y, to, y + 1],
-                Some([x1, y1, x2, _]) => [x1.min(from), y1, x2.max(to), y + 1],
+        let [x, y, ..] = self.square;
+        let columns = (left + x).max(0)..(right + x).min(width);
+        let rows = (top + y).max(0)..(bottom + y).min(height);
+        if columns.is_empty() {
+            return None;
+        }
+        let mut shown: Option<[Range<i32>; 2]> = None;
+        for row in rows {
+            let part = self.part(row, &columns);
+            let visible = |alpha: &u8| *alpha > 0;
+            let (Some(first), Some(last)) = (part.iter().position(visible), part.iter().rposition(visible))
+            else {
+                continue;
+            };
+            let (start, end) = (columns.start + first as i32, columns.start + last as i32 + 1);
+            shown = Some(match shown {
+                None => [start..end, row..row + 1],
+                Some([across, down]) => [across.start.min(start)..across.end.max(end), down.start..row + 1],
             });
         }
-        bounds
+        shown
     }
+
+    /// The alpha of some columns of a row of the source, which lie in the square.
+    fn part(&self, row: i32, columns: &Range<i32>) -> &[u8] {
+        let [x, y, ..] = self.square;
+        &self.view().row((row - y) as usize)[(columns.start - x) as usize..(columns.end - x) as usize]
+    }
+}
+
+/// The even number at or below `at`, which is not negative.
+fn even(at: i32) -> i32 {
+    at & !1
 }
 
 /// Draws what of `face` (RGB of any size, resized to `face_box`) falls on `rect`: RGB24, packed, for the host to blend
