@@ -51,13 +51,16 @@ pub fn picture(frame: View<'_, 3>, square: [i32; 4]) -> Picture<3> {
 /// Panics when `logits` has another length: a bug of the caller.
 pub fn labels(logits: &[f32]) -> Picture<1> {
     assert_eq!(logits.len(), LOGITS, "values of face parsing");
-    let (first, others) = logits.split_at(SIDE * SIDE);
-    let mut most = first.to_vec();
     let mut labels = vec![0; SIDE * SIDE];
-    for (label, plane) in (1..).zip(others.chunks_exact(SIDE * SIDE)) {
-        for ((most, found), value) in most.iter_mut().zip(&mut labels).zip(plane) {
-            if *value > *most {
-                (*most, *found) = (*value, label);
+    let mut most = [0.0; SIDE];
+    for (y, labels) in labels.chunks_exact_mut(SIDE).enumerate() {
+        most.fill(f32::NEG_INFINITY);
+        for (label, plane) in (0..).zip(logits.chunks_exact(SIDE * SIDE)) {
+            for ((most, found), value) in most.iter_mut().zip(&mut *labels).zip(&plane[y * SIDE..]) {
+                // Without a branch, so that a compiler makes vectors of it.
+                let more = u8::from(*value > *most).wrapping_neg();
+                *most = most.max(*value);
+                *found = (*found & !more) | (label & more);
             }
         }
     }

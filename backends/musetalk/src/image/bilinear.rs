@@ -28,15 +28,15 @@ struct Axis {
 #[derive(Debug, Clone, Copy)]
 struct Tap {
     first: i32,
-    weights: [i16; 2],
+    weights: [u16; 2],
 }
 
 /// A row of the source that was made as wide as the result.
 #[derive(Debug, Default)]
 struct Stretched {
     of: Option<usize>,
-    /// Three channels a pixel; at most 255·2048/16, so that 15 bits hold them.
-    values: Vec<i16>,
+    /// Three channels a pixel; at most 255·2048/16.
+    values: Vec<u16>,
 }
 
 impl Bilinear {
@@ -57,9 +57,10 @@ impl Bilinear {
         );
         let last = [source.width(), source.height()].map(|side| side as i32 - 1);
         self.columns.make(source.width(), size[0], origin[0], out.width(), |mut tap| {
-            // OpenCV takes a border pixel alone, where it weighs two for rows.
+            // Beyond the middle of a border pixel OpenCV takes that one alone; going down it weighs it twice, and so
+            // rounds it twice.
             if tap.first < 0 || tap.first >= last[0] {
-                tap = Tap { first: tap.first.clamp(0, last[0]), weights: [ONE as i16, 0] };
+                tap = Tap { first: tap.first.clamp(0, last[0]), weights: [ONE as u16, 0] };
             }
             tap
         });
@@ -104,7 +105,7 @@ impl Axis {
             let at = (i64::from(origin) + at).clamp(0, target as i64 - 1);
             let place = ((at as f64 + 0.5) * scale - 0.5) as f32;
             let part = place - place.floor();
-            let weights = [1.0 - part, part].map(|weight| (weight * ONE).round_ties_even() as i16);
+            let weights = [1.0 - part, part].map(|weight| (weight * ONE).round_ties_even() as u16);
             border(Tap { first: place.floor() as i32, weights })
         }));
     }
@@ -112,24 +113,26 @@ impl Axis {
 
 /// Lays out a row with 21 bits for each channel of a pixel, so that one multiplication weighs all three: a weighted sum
 /// is at most 255·2048, which is 19 bits. Then takes the sums of `taps`, by 16.
-fn stretch(row: &[u8], taps: &[Tap], spread: &mut Vec<u64>, out: &mut Vec<i16>) {
-    spread.clear();
+fn stretch(row: &[u8], taps: &[Tap], spread: &mut Vec<u64>, out: &mut Vec<u16>) {
     let (pixels, _) = row.as_chunks::<3>();
+    spread.clear();
     spread.extend(pixels.iter().map(|p| u64::from(p[0]) | u64::from(p[1]) << 21 | u64::from(p[2]) << 42));
     // The last one has a right neighbour too, of weight zero.
     spread.push(0);
     out.resize(taps.len() * 3, 0);
+    let spread = spread.as_slice();
     let (out, _) = out.as_chunks_mut::<3>();
     for (out, tap) in out.iter_mut().zip(taps) {
         let two = &spread[tap.first as usize..][..2];
-        let sum = two[0] * tap.weights[0] as u64 + two[1] * tap.weights[1] as u64;
-        *out = [(sum >> 4) as i16, (sum >> 25) as i16, (sum >> 46) as i16];
+        let sum = two[0] * u64::from(tap.weights[0]) + two[1] * u64::from(tap.weights[1]);
+        *out = [(sum >> 4) as u16, (sum >> 25) as u16, (sum >> 46) as u16];
     }
 }
 
-/// Weighs two stretched rows. Each product loses its lower bits by itself, as in OpenCV's vector code.
-fn mix(upper: &[i16], lower: &[i16], [above, below]: [i16; 2], out: &mut [u8]) {
-    let part = |value: i16, weight: i16| ((i32::from(value) * i32::from(weight)) >> 16) as i16;
+/// Weighs two stretched rows. Each product loses its lower bits by itself, as in OpenCV's vector code; unsigned 16 bits
+/// are what a compiler makes vectors of.
+fn mix(upper: &[u16], lower: &[u16], [above, below]: [u16; 2], out: &mut [u8]) {
+    let part = |value: u16, weight: u16| ((u32::from(value) * u32::from(weight)) >> 16) as u16;
     for ((out, upper), lower) in out.iter_mut().zip(upper).zip(lower) {
         *out = ((part(*upper, above) + part(*lower, below) + 2) >> 2) as u8;
     }

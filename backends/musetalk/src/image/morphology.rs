@@ -37,17 +37,20 @@ fn sweep(
     let (width, height) = (source.width(), source.height());
     let mut out = Picture::from_pixels(vec![neutral; width * height], width, height);
     let mut view = out.view_mut();
-    let mut padded = Vec::new();
-    for run in &element.0 {
-        let length = run.left.abs_diff(run.right) as usize + 1;
-        for (y, row) in source.rows().enumerate() {
+    let mut windows = Windows::default();
+    for (y, row) in source.rows().enumerate() {
+        // Lines of one extent that follow each other share their windows.
+        let mut extent = None;
+        for run in &element.0 {
             let written = y as i64 - i64::from(run.dy);
             if !(0..height as i64).contains(&written) {
                 continue;
             }
-            shift(row, run.left, length, neutral, &mut padded);
-            window_best(&mut padded, length, better);
-            for (out, value) in view.row_mut(written as usize).iter_mut().zip(&padded) {
+            if extent != Some((run.left, run.right)) {
+                extent = Some((run.left, run.right));
+                windows.find(row, run, neutral, better);
+            }
+            for (out, value) in view.row_mut(written as usize).iter_mut().zip(&windows.best) {
                 *out = better(*out, *value);
             }
         }
@@ -55,26 +58,32 @@ fn sweep(
     out
 }
 
-/// `row` from its pixel `left` on, and `length - 1` pixels more than it has; `neutral` where it has none.
-fn shift(row: &[u8], left: i32, length: usize, neutral: u8, padded: &mut Vec<u8>) {
-    padded.clear();
-    padded.resize(row.len() + length - 1, neutral);
-    let from = left.max(0) as usize;
-    let to = (-left).max(0) as usize;
-    if from < row.len() && to < padded.len() {
-        let common = (row.len() - from).min(padded.len() - to);
-        padded[to..to + common].copy_from_slice(&row[from..from + common]);
-    }
+/// The best value under a line, for every pixel of a row.
+#[derive(Debug, Default)]
+struct Windows {
+    best: Vec<u8>,
+    next: Vec<u8>,
 }
 
-/// Replaces each value by the best of the `length` values that begin with it, by windows that double.
-fn window_best(row: &mut [u8], length: usize, better: impl Fn(u8, u8) -> u8) {
-    let mut reached = 1;
-    while reached < length {
-        let step = reached.min(length - reached);
-        for at in step..row.len() {
-            row[at - step] = better(row[at - step], row[at]);
+impl Windows {
+    /// Fills `best`, one value for each pixel of `row`.
+    fn find(&mut self, row: &[u8], run: &Run, neutral: u8, better: impl Fn(u8, u8) -> u8) {
+        let length = run.left.abs_diff(run.right) as usize + 1;
+        self.best.clear();
+        self.best.resize(row.len() + length - 1, neutral);
+        let (from, to) = (run.left.max(0) as usize, run.left.min(0).unsigned_abs() as usize);
+        if from < row.len() && to < self.best.len() {
+            let common = (row.len() - from).min(self.best.len() - to);
+            self.best[to..to + common].copy_from_slice(&row[from..from + common]);
         }
-        reached += step;
+        // Each value becomes the best of those that begin with it: of 2, of 4, … of `length`.
+        let mut reached = 1;
+        while reached < length {
+            let step = reached.min(length - reached);
+            self.next.clear();
+            self.next.extend(self.best.iter().zip(&self.best[step..]).map(|(a, b)| better(*a, *b)));
+            std::mem::swap(&mut self.best, &mut self.next);
+            reached += step;
+        }
     }
 }

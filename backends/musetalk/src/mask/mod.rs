@@ -93,7 +93,7 @@ pub fn square(face_box: [i32; 4]) -> Result<[i32; 4], BoxError> {
     Ok([x - half, y - half, x + half, y + half])
 }
 
-/// The odd number of pixels that the edge is blurred over; 0.1 or 0.05 times the side loses its fraction in f64.
+/// The odd number of pixels that the edge is blurred over: `int(feather * side // 2 * 2) + 1` of Python.
 fn blur_size(side: usize, feather: f64) -> usize {
     ((feather * side as f64) / 2.0).floor() as usize * 2 + 1
 }

@@ -2,7 +2,7 @@
 //! canvas, and its alpha.
 //!
 //! Outside the face box the reference blends the source with itself, whatever the alpha; there it is zero here. Of the
-//! square that leaves a third at most.
+//! square that leaves about a quarter.
 
 use std::ops::Range;
 
