@@ -9,12 +9,15 @@
 //! golden/generator.safetensors   in.latents, in.audio → out.frames: UNet, decoder and rounding
 //! ```
 //!
-//! Where a golden has no network, or a network no golden, a line says so; a bundle without any golden fails.
-//! A value that is not finite is never equal to anything.
+//! A network's golden may hold parts of its outputs, and name its input by a formula (`golden.rs`). Where a
+//! golden has no network, or a network no golden, a line says so; a bundle without any golden fails. A value
+//! that is not finite is never equal to anything.
 
 mod command;
 mod compare;
+mod generate;
 mod golden;
+mod made;
 mod network;
 mod pipeline;
 mod sheet;
@@ -29,7 +32,7 @@ use golden::Golden;
 use sheet::{Sheet, Unit};
 
 use crate::bundle::{Bundle, BundleError, Model};
-use crate::networks::{FACE, Network, NetworkError, Networks};
+use crate::networks::{Network, NetworkError, Networks};
 use crate::settings::{Decoder, RuntimeSettings};
 
 /// Share of pixels, or of labels, that may differ.
@@ -135,7 +138,7 @@ pub fn run<N: Networks>(
         pipeline::compare(&mut networks, &Golden::read(path)?, own_decoder, &mut sheet)?;
     }
     if let Some(path) = bundle.golden(Model::Generator.name())?.filter(|_| own_decoder) {
-        pipeline::generator(&mut networks, &Golden::read(path)?, &mut sheet)?;
+        generate::golden(&mut networks, &Golden::read(path)?, &mut sheet)?;
     }
     Ok(sheet.finish()?)
 }
@@ -152,30 +155,14 @@ impl Precision {
         if networks.device().precision == "fp16" { Self::Fp16 } else { Self::Fp32 }
     }
 
-    /// The tolerance of something that in fp32 has `fp32`.
-    fn tolerance(self, fp32: f64) -> f64 {
+    /// How far floats are from golden ones, in which unit, and what passes where it is `fp32` in fp32.
+    ///
+    /// In half precision single values may be far off where a small difference of large ones decides, so
+    /// there it is the mean square that counts.
+    fn of_floats(self, found: &[f32], golden: &[f32], fp32: f64) -> (f64, Unit, f64) {
         match self {
-            Self::Fp32 => fp32,
-            Self::Fp16 => HALF,
+            Self::Fp32 => (compare::largest(found, golden), Unit::Deviation, fp32),
+            Self::Fp16 => (compare::mean_square(found, golden), Unit::MeanSquare, HALF),
         }
     }
-
-    /// How generated frames are measured, and what passes. In half precision single pixels may be far off;
-    /// half a level is what MuseTalk's own runs in it differ by on the mean.
-    fn of_frames(self) -> (Unit, f64) {
-        match self {
-            Self::Fp32 => (Unit::OverOneLevel, FEW),
-            Self::Fp16 => (Unit::MeanLevel, 0.5),
-        }
-    }
-}
-
-/// Frames `[n, 256, 256, 3]` of a golden, which has them as BGR, as RGB.
-fn frames(golden: &Golden, name: &str, count: usize) -> Result<Vec<u8>, ParityError> {
-    let (shape, mut pixels) = golden.bytes(name)?;
-    if shape != [count, FACE, FACE, 3] {
-        return Err(golden.unusable(format!("{name} is {shape:?}, where {count} frames were expected")));
-    }
-    pixels.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| pixel.swap(0, 2));
-    Ok(pixels)
 }

@@ -1,10 +1,9 @@
 //! One run through the speaking half: mel → features → tokens → latent → frames, each step from our own step
 //! before.
 
-use super::compare::of_deviation;
 use super::golden::Golden;
-use super::sheet::{Point, Sheet, Unit};
-use super::{ParityError, Precision, network};
+use super::sheet::{Point, Sheet};
+use super::{ParityError, Precision, generate};
 use crate::networks::{
     FEATURES, HIDDEN_STATES, Network, NetworkError, Networks, TOKENS, Tensor, WINDOW_STEPS,
 };
@@ -25,20 +24,21 @@ pub(super) fn compare<N: Networks>(
     let latents = golden.floats("latents")?;
     let [audio, latent] = [golden.floats("audio")?, golden.floats("latent")?];
     let count = *latents.shape.first().unwrap_or(&0);
-    let expected = super::frames(golden, "frames", count)?;
+    let expected = generate::frames(golden, "frames", count)?;
     let takes = |network: Network, inputs: &[Tensor]| {
         network.check(inputs).map(|_| ()).map_err(|error| golden.unusable(error.to_string()))
     };
     takes(Network::WhisperEncoder, std::slice::from_ref(&mel))?;
     takes(Network::Unet, &[latents.clone(), audio.clone()])?;
 
-    let tolerance = Precision::of(networks).tolerance(1e-4);
+    let precision = Precision::of(networks);
     let step = |id, name: &str, found: &Tensor, golden: &Tensor, sheet: &mut Sheet<'_>| {
-        let worst = match found.shape == golden.shape {
-            true => of_deviation(&found.data, &golden.data),
-            false => f64::NAN,
-        };
-        sheet.point(&Point { id, name, shape: &golden.shape, worst, unit: Unit::Deviation, tolerance })
+        if found.shape != golden.shape {
+            let why = format!("{:?}, where {:?} was expected", found.shape, golden.shape);
+            return sheet.broken(id, name, why);
+        }
+        let (worst, unit, tolerance) = precision.of_floats(&found.data, &golden.data, 1e-4);
+        sheet.point(&Point { id, name, shape: &golden.shape, worst, unit, tolerance })
     };
     let features = match first(networks.run(Network::WhisperEncoder, &[mel])) {
         Ok(features) => features,
@@ -53,20 +53,7 @@ pub(super) fn compare<N: Networks>(
     if !frames {
         return Ok(sheet.note("pipeline: frames are not compared, they were made by the other decoder")?);
     }
-    network::generate(networks, "pipeline: frames", &latents, &heard, &expected, sheet)
-}
-
-/// Runs `golden/generator.safetensors`: UNet, decoder and rounding.
-pub(super) fn generator<N: Networks>(
-    networks: &mut N,
-    golden: &Golden,
-    sheet: &mut Sheet<'_>,
-) -> Result<(), ParityError> {
-    let inputs = [golden.floats("in.latents")?, golden.floats("in.audio")?];
-    let count = Network::Unet.check(&inputs).map_err(|error| golden.unusable(error.to_string()))?;
-    let expected = super::frames(golden, "out.frames", count)?;
-    let [latents, audio] = inputs;
-    network::generate(networks, "generator: frames", &latents, &audio, &expected, sheet)
+    generate::compare(networks, "pipeline: frames", &latents, &heard, &expected, sheet)
 }
 
 /// The tokens of frames 0 to `count`, `[count, 50, 384]`, of features `[1, rows, 5, 384]`; zeros where there
