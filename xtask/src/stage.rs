@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::packages;
 use crate::steps::{cargo, run, step, target};
+use crate::{packages, runtimes};
 
 /// Plugins that are staged: the library that cargo writes, and what it is.
-const PLUGINS: &[&str] = &["liblipcast_demo.so", "liblipcast_probe.so", "liblipcast_chaos.so"];
+const PLUGINS: &[&str] =
+    &["liblipcast_demo.so", "liblipcast_probe.so", "liblipcast_chaos.so", "liblipcast_onnx.so"];
 
 /// `cargo xtask build`.
 pub(crate) fn build() -> Result<()> {
@@ -34,6 +35,11 @@ pub(crate) fn stage() -> Result<()> {
     fs::create_dir_all(&plugins).with_context(|| plugins.display().to_string())?;
     for name in PLUGINS {
         replace(&release.join(name), &plugins.join(name))?;
+    }
+    // The backend looks beside itself; without the runtime it says so, and everything else runs.
+    if let Some(library) = runtimes::onnx_library() {
+        let name = library.file_name().expect("a file has a name");
+        replace(&library, &plugins.join(name))?;
     }
     Ok(())
 }
