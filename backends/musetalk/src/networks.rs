@@ -111,7 +111,7 @@ pub enum NetworkError {
     /// The runtime's own library, or a model file, is not there.
     #[error("{0}")]
     Missing(String),
-    /// A file or its output is not what it should be.
+    /// A file is not what it should be.
     #[error("{0}")]
     Corrupt(String),
     /// The setting asks for something that is not there.
@@ -123,6 +123,9 @@ pub enum NetworkError {
     /// The device is gone, or so confused that nothing runs on it any more; the networks are of no more use.
     #[error("{0}")]
     DeviceLost(String),
+    /// What came out cannot be used: it holds NaN or infinity.
+    #[error("{0}")]
+    BadOutput(String),
     /// Anything else that the runtime said.
     #[error("{0}")]
     Runtime(String),
@@ -135,6 +138,8 @@ impl From<NetworkError> for Error {
             NetworkError::Corrupt(_) => Code::ModelCorrupt,
             NetworkError::Unsupported(_) => Code::InvalidArg,
             NetworkError::OutOfMemory(_) => Code::OomDevice,
+            NetworkError::DeviceLost(_) => Code::DeviceLost,
+            NetworkError::BadOutput(_) => Code::BadOutput,
             NetworkError::Runtime(_) => Code::Internal,
         };
         Error::new(code, error.to_string())
@@ -143,7 +148,7 @@ impl From<NetworkError> for Error {
 
 /// Runs the networks of a bundle. One thread owns it: it is made, used and dropped there.
 pub trait Networks: Sized + 'static {
-    /// Id of the backend that they make, like `lipcast.onnx`.
+    /// Id of the backend that they make, like `lipcast.musetalk.onnx`.
     const ID: &'static str;
     /// Its name for people, like `MuseTalk on ONNX Runtime`.
     const NAME: &'static str;
@@ -165,7 +170,7 @@ pub trait Networks: Sized + 'static {
     /// Runs one network: inputs and outputs as [`Network`] lists them, in that order, f32 whatever the precision inside.
     ///
     /// # Errors
-    /// When the network is not there, a shape is wrong, or the runtime fails.
+    /// When the network is not there, a shape is wrong, the runtime fails, or the result holds NaN.
     fn run(&mut self, network: Network, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError>;
 
     /// UNet and decoder for `frames.len() / FACE_BYTES` video frames, without leaving the device between them.
