@@ -76,7 +76,8 @@ fn file(manifest: &Manifest, folder: &Path, name: &str) -> Result<(), BundleErro
     }
 }
 
-/// Where the file that the manifest calls `name` lies: below the folder. What an operator put there as a link is followed.
+/// Where the file that the manifest calls `name` lies: below the folder. What an operator put there as a link
+/// is followed.
 pub(super) fn place(folder: &Path, name: &str) -> Result<PathBuf, BundleError> {
     let path = Path::new(name);
     // Backslashes and colons would lead out of the folder on another system.

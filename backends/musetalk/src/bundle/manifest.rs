@@ -1,7 +1,7 @@
 //! `manifest.json`: what a bundle says of itself, parsed.
 //!
-//! Fields that this version does not know are passed over, so that a bundle may say more than its reader asks for. What
-//! the numbers mean, and whether they are ours, is looked at by `check`.
+//! Fields that this version does not know are passed over, so that a bundle may say more than its reader asks
+//! for. What the numbers mean, and whether they are ours, is looked at by `check`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -56,7 +56,8 @@ pub struct Entry {
     pub inputs: Vec<DeclaredPort>,
     /// What comes out.
     pub outputs: Vec<DeclaredPort>,
-    /// Files by format (`onnx`, `torchscript`, …, or with a precision, `onnx_fp16`); the first is the one to open.
+    /// Files by format (`onnx`, `torchscript`, …, or with a precision, `onnx_fp16`); the first is the one to
+    /// open.
     pub formats: BTreeMap<String, Vec<String>>,
     /// Where it differs from the bundle's.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! A bundle: a folder with the networks of one MuseTalk, each in one or more formats, and `manifest.json`.
 //!
-//! In: the folder. Out: files whose sizes are right and whose shapes are declared to be ours, or one line that says what
-//! is wrong with which file. Nothing is fetched from anywhere.
+//! In: the folder. Out: files whose sizes are right and whose shapes are declared to be ours, or one line
+//! that says what is wrong with which file. Nothing is fetched from anywhere.
 //!
 //! ```text
 //! bundle/
@@ -43,8 +43,8 @@ impl Bundle {
     /// The decoder is MuseTalk's own until [`Bundle::with_decoder`] chooses.
     ///
     /// # Errors
-    /// Names the first file that is missing, cut, or of a wrong shape, and the first network that is missing of those
-    /// that speech needs.
+    /// Names the first file that is missing, cut, or of a wrong shape, and the first network that is missing
+    /// of those that speech needs.
     pub fn open(folder: &Path, format: &str) -> Result<Self, BundleError> {
         let manifest = Manifest::read(folder)?;
         let path = folder.join(MANIFEST);
@@ -117,21 +117,22 @@ impl Bundle {
             .all(|network| self.file(*network, &self.format, precision).is_some())
     }
 
-    /// The file of `network` in `format` (`onnx`, `torchscript`, …) and `precision` (`fp32`, `fp16`), if the bundle has
-    /// it. External data lies beside it under the name that it knows.
+    /// The file of `network` in `format` (`onnx`, `torchscript`, …) and `precision` (`fp32`, `fp16`), if the
+    /// bundle has it. External data lies beside it under the name that it knows.
     pub fn file(&self, network: Network, format: &str, precision: &str) -> Option<PathBuf> {
         self.main_file(Model::of(network, self.decoder), format, precision)
     }
 
-    /// The file of UNet and decoder in one graph, if the bundle has it and its decoder is the one that was chosen.
+    /// The file of UNet and decoder in one graph, if the bundle has it and its decoder is the one that was
+    /// chosen.
     pub fn generator(&self, format: &str, precision: &str) -> Option<PathBuf> {
         (self.decoder == Decoder::SdVae)
             .then(|| self.main_file(Model::Generator, format, precision))
             .flatten()
     }
 
-    /// Compares all files of the format with their SHA-256. `progress` hears bytes done and bytes in all, each megabyte,
-    /// and can end it with an error of its own.
+    /// Compares all files of the format with their SHA-256. `progress` hears bytes done and bytes in all,
+    /// each megabyte, and can end it with an error of its own.
     ///
     /// # Errors
     /// Names the first file that differs, or passes on what `progress` said.
@@ -142,8 +143,9 @@ impl Bundle {
         verify::files(&self.manifest, &self.folder, self.names(), progress)
     }
 
-    /// What an avatar's latents and masks depend on: the listed hashes of encoder, parsing, landmarks and detector, and
-    /// `settings`, the bytes of whatever else changes them. Equal for both runtimes on one bundle.
+    /// What an avatar's latents and masks depend on: the listed hashes of encoder, parsing, landmarks and
+    /// detector, and `settings`, the bytes of whatever else changes them. Equal for both runtimes on one
+    /// bundle.
     pub fn fingerprint(&self, settings: &[u8]) -> [u8; 32] {
         verify::fingerprint(&self.manifest, settings)
     }

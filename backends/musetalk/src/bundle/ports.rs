@@ -1,7 +1,8 @@
-//! Every network's inputs and outputs as a typed table: what a manifest must say, what a loaded file must have, and
-//! what a caller must feed.
+//! Every network's inputs and outputs as a typed table: what a manifest must say, what a loaded file must
+//! have, and what a caller must feed.
 //!
-//! Shapes are those of the true architecture; the sizes inside a network may vary from bundle to bundle, these may not.
+//! Shapes are those of the true architecture; the sizes inside a network may vary from bundle to bundle,
+//! these may not.
 
 use Dim::{Any, Fixed};
 
@@ -178,7 +179,8 @@ impl Network {
         }
     }
 
-    /// Looks whether `inputs` can be run: as many as it takes, of their shapes, of one batch. Gives the batch.
+    /// Looks whether `inputs` can be run: as many as it takes, of their shapes, of one batch. Gives the
+    /// batch.
     ///
     /// # Errors
     /// [`NetworkError::Runtime`] that names the network, the input, and the shapes expected and found.
