@@ -1,9 +1,6 @@
-//! What can go wrong, in the words of the contract.
+//! What can be wrong with an avatar's blob.
 
-use lipcast_plugins_api::author::{Code, Error};
-
-use crate::bundle::BundleError;
-use crate::networks::NetworkError;
+use lipcast_plugins_api::author::Error;
 
 /// Why a blob was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,29 +33,5 @@ pub enum BlobError {
 impl From<BlobError> for Error {
     fn from(error: BlobError) -> Self {
         Error::blob_incompatible(error.to_string())
-    }
-}
-
-impl From<BundleError> for Error {
-    fn from(error: BundleError) -> Self {
-        let code = match &error {
-            BundleError::Missing(_) => Code::ModelMissing,
-            BundleError::Corrupt(_) => Code::ModelCorrupt,
-        };
-        Error::new(code, error.to_string())
-    }
-}
-
-impl From<NetworkError> for Error {
-    fn from(error: NetworkError) -> Self {
-        let code = match &error {
-            NetworkError::Missing(_) => Code::ModelMissing,
-            NetworkError::Corrupt(_) => Code::ModelCorrupt,
-            NetworkError::Unsupported(_) => Code::Unsupported,
-            NetworkError::OutOfMemory(_) => Code::OomDevice,
-            NetworkError::DeviceLost(_) => Code::DeviceLost,
-            NetworkError::Runtime(_) => Code::Internal,
-        };
-        Error::new(code, error.to_string())
     }
 }

@@ -20,6 +20,8 @@ pub mod networks;
 
 mod worker;
 
+mod warmup;
+
 pub mod audio;
 
 pub mod image;
