@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use super::BundleError;
-use super::manifest::{Axis, DeclaredPort, MANIFEST, Manifest};
+use super::manifest::{Axis, DeclaredPort, Listed, MANIFEST, Manifest};
 use super::model::Model;
 use super::ports::{Dim, Port, Values};
 use crate::networks::{FACE, FEATURES, HIDDEN_STATES, LATENT, LATENT_CHANNELS, WINDOW_STEPS};
@@ -54,11 +54,7 @@ pub(super) fn files<'a>(
 
 fn file(manifest: &Manifest, folder: &Path, name: &str) -> Result<(), BundleError> {
     let path = place(folder, name)?;
-    let Some(listed) = manifest.files.get(name) else {
-        let what = format!("{name:?} has no size and hash under `files`");
-        return Err(BundleError::corrupt(folder.join(MANIFEST), what));
-    };
-    let expected = listed.bytes;
+    let expected = listed(manifest, folder, name)?.bytes;
     let found = match fs::metadata(&path) {
         Ok(found) if found.is_file() => found.len(),
         Ok(_) => return Err(BundleError::corrupt(path, "not a file")),
@@ -76,13 +72,25 @@ fn file(manifest: &Manifest, folder: &Path, name: &str) -> Result<(), BundleErro
     }
 }
 
+/// Size and hash of the file `name`.
+pub(super) fn listed<'a>(
+    manifest: &'a Manifest,
+    folder: &Path,
+    name: &str,
+) -> Result<&'a Listed, BundleError> {
+    manifest.files.get(name).ok_or_else(|| {
+        let what = format!("{name:?} has no size and hash under `files`");
+        BundleError::corrupt(folder.join(MANIFEST), what)
+    })
+}
+
 /// Where the file that the manifest calls `name` lies: below the folder. What an operator put there as a link
 /// is followed.
 pub(super) fn place(folder: &Path, name: &str) -> Result<PathBuf, BundleError> {
     let path = Path::new(name);
     // Backslashes and colons would lead out of the folder on another system.
     let plain = !name.is_empty()
-        && !name.contains(['\\', ':', '\0'])
+        && !name.contains(|c: char| matches!(c, '\\' | ':') || c.is_control())
         && path.components().all(|part| matches!(part, Component::Normal(_)));
     if plain {
         Ok(folder.join(path))
@@ -187,7 +195,7 @@ impl std::fmt::Display for Shown<'_> {
             f.write_str(if i > 0 { ", " } else { "" })?;
             match axis {
                 Axis::Fixed(length) => write!(f, "{length}")?,
-                Axis::Named(name) => f.write_str(name)?,
+                Axis::Named(name) => write!(f, "{}", name.escape_debug())?,
             }
         }
         f.write_str("]")

@@ -176,12 +176,13 @@ impl Manifest {
 
     /// What kind of weights these are, in words.
     pub fn describe(&self) -> String {
-        match (self.weights.as_str(), self.preset.as_str(), self.seed) {
-            ("random", preset, Some(seed)) => format!("random weights, preset {preset}, seed {seed}"),
-            ("", "", _) => "weights of unknown origin".to_owned(),
-            ("", preset, _) => preset.to_owned(),
-            (weights, "", _) => weights.to_owned(),
-            (weights, preset, _) => format!("{weights}, {preset}"),
+        let (weights, preset) = (self.weights.escape_debug(), self.preset.escape_debug());
+        match (self.weights.is_empty(), self.preset.is_empty(), self.seed) {
+            (true, true, _) => "weights of unknown origin".to_owned(),
+            (_, true, _) => format!("{weights} weights"),
+            (true, ..) => format!("weights of preset {preset}"),
+            (.., Some(seed)) => format!("{weights} weights, preset {preset}, seed {seed}"),
+            (.., None) => format!("{weights} weights, preset {preset}"),
         }
     }
 }

@@ -15,6 +15,8 @@ mod error;
 mod manifest;
 mod model;
 pub mod ports;
+mod report;
+mod sources;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ pub use check::{FEATURES_PER_SECOND, SCALING_FACTOR};
 pub use error::BundleError;
 pub use manifest::{Axis, DeclaredPort, Entry, KIND, Listed, MANIFEST, Manifest, VERSION};
 pub use model::Model;
+pub use report::{Absent, Problem, Report, Variant, examine};
+pub use sources::Checkpoint;
 
 use crate::networks::Network;
 use crate::settings::Decoder;
@@ -177,11 +181,10 @@ impl Bundle {
         if self.holds(model) {
             return Ok(());
         }
-        let formats =
-            self.manifest.model(model).map(|entry| entry.formats.keys().cloned().collect::<Vec<_>>());
+        let formats = self.manifest.model(model).map(|entry| entry.formats.keys().collect::<Vec<_>>());
         let (name, format) = (model.name(), &self.format);
         let what = match formats {
-            Some(formats) => format!("no {name} as {format}; it is there as {}", formats.join(", ")),
+            Some(formats) => format!("no {name} as {format}; it is there as {formats:?}"),
             None => format!("no {name}, which is needed to speak"),
         };
         Err(BundleError::missing(self.folder.join(MANIFEST), what))

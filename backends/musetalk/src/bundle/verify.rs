@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ring::digest::{Context, SHA256};
 
-use super::manifest::{MANIFEST, Manifest};
+use super::manifest::Manifest;
 use super::model::Model;
 use super::{BundleError, check};
 use crate::networks::Network;
@@ -29,32 +29,42 @@ pub(super) fn files<'a, E: From<BundleError>>(
     let names: BTreeSet<&str> = names.into_iter().collect();
     let all = names.iter().filter_map(|name| manifest.files.get(*name)).map(|listed| listed.bytes).sum();
     let mut done = 0;
-    let mut chunk = vec![0; CHUNK];
     for name in names {
-        let path = check::place(folder, name)?;
-        let Some(listed) = manifest.files.get(name) else {
-            let what = format!("{name:?} has no size and hash under `files`");
-            return Err(BundleError::corrupt(folder.join(MANIFEST), what).into());
-        };
-        let unreadable = |error: std::io::Error| BundleError::missing(&path, error.to_string());
-        // No more than was listed is read, so that the progress ends where it should.
-        let mut file = File::open(&path).map_err(unreadable)?.take(listed.bytes);
-        let mut hash = Context::new(&SHA256);
-        loop {
-            let read = file.read(&mut chunk).map_err(unreadable)?;
-            if read == 0 {
-                break;
-            }
-            hash.update(&chunk[..read]);
-            done += read as u64;
-            progress(done, all)?;
+        file(manifest, folder, name, &mut |read| {
+            done += read;
+            progress(done, all)
+        })?;
+    }
+    Ok(())
+}
+
+/// Compares the file `name` with its hash; `read` hears how many bytes each chunk had.
+pub(super) fn file<E: From<BundleError>>(
+    manifest: &Manifest,
+    folder: &Path,
+    name: &str,
+    read: &mut dyn FnMut(u64) -> Result<(), E>,
+) -> Result<(), E> {
+    let path = check::place(folder, name)?;
+    let listed = check::listed(manifest, folder, name)?;
+    let unreadable = |error: std::io::Error| BundleError::missing(&path, error.to_string());
+    // No more than was listed is read, so that what was told adds up to it.
+    let mut file = File::open(&path).map_err(unreadable)?.take(listed.bytes);
+    let mut chunk = vec![0; CHUNK];
+    let mut hash = Context::new(&SHA256);
+    loop {
+        let bytes = file.read(&mut chunk).map_err(unreadable)?;
+        if bytes == 0 {
+            break;
         }
-        let found = hash.finish();
-        if found.as_ref() != listed.sha256 {
-            let (expected, found) = (hex(&listed.sha256[..6]), hex(&found.as_ref()[..6]));
-            let what = format!("damaged: its sha256 begins with {found} where {expected} was expected");
-            return Err(BundleError::corrupt(path, what).into());
-        }
+        hash.update(&chunk[..bytes]);
+        read(bytes as u64)?;
+    }
+    let found = hash.finish();
+    if found.as_ref() != listed.sha256 {
+        let (expected, found) = (hex(&listed.sha256[..6]), hex(&found.as_ref()[..6]));
+        let what = format!("damaged: its sha256 begins with {found} where {expected} was expected");
+        return Err(BundleError::corrupt(path, what).into());
     }
     Ok(())
 }
