@@ -6,8 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::packages;
+use crate::runtimes::RUNTIMES;
 use crate::steps::{cargo, run, step, target};
-use crate::{packages, runtimes};
 
 /// Plugins that are staged: the library that cargo writes, and what it is.
 const PLUGINS: &[&str] =
@@ -36,10 +37,11 @@ pub(crate) fn stage() -> Result<()> {
     for name in PLUGINS {
         replace(&release.join(name), &plugins.join(name))?;
     }
-    // The backend looks beside itself; without the runtime it says so, and everything else runs.
-    if let Some(library) = runtimes::onnx_library() {
-        let name = library.file_name().expect("a file has a name");
-        replace(&library, &plugins.join(name))?;
+    // Backends look beside themselves. Without its runtime a backend says so, and everything else runs.
+    for runtime in RUNTIMES {
+        for library in runtime.libraries()? {
+            replace(&library, &plugins.join(library.file_name().expect("a file has a name")))?;
+        }
     }
     Ok(())
 }

@@ -42,4 +42,6 @@ mod error;
 
 pub mod parity;
 
+pub mod percall;
+
 pub use networks::{NetworkError, Networks, Tensor};

@@ -94,14 +94,12 @@ pub(crate) enum Place {
 pub(crate) enum Role<'a> {
     /// UNet or decoder: run for every frame, in one of a few batch sizes.
     Speech {
-        /// What goes in.
-        inputs: &'a [Port],
         /// The batch sizes, rising.
         batches: &'a [usize],
         /// Whether its weights are fp16.
         half: bool,
     },
-    /// Any other: of shapes that come as they come.
+    /// Any other.
     Other,
 }
 
@@ -181,22 +179,23 @@ impl Target {
         }
     }
 
-    /// The options of a session.
-    pub(crate) fn builder(&self, role: Role<'_>) -> Result<SessionBuilder, NetworkError> {
-        let one_shape = matches!(role, Role::Speech { batches: [_], .. });
+    /// The options of a session that takes `inputs`.
+    pub(crate) fn builder(&self, role: Role<'_>, inputs: &[Port]) -> Result<SessionBuilder, NetworkError> {
+        let free = inputs.iter().any(|port| port.shape.contains(&Dim::Any));
         let build = || -> ort::Result<SessionBuilder> {
             let builder = Session::builder(&self.environment)?
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 .with_intra_threads(self.threads)?
                 // Threads that wait for work by spinning take the cores of those who encode.
                 .with_intra_op_spinning(false)?
-                // Plans of memory are made for each shape anew and kept.
-                .with_memory_pattern(one_shape)?;
+                // A plan of the memory is made for each shape and kept: worth a tenth where shapes come back, and
+                // a leak where there are as many as lengths of speech or sizes of pictures.
+                .with_memory_pattern(!free)?;
             Ok(match self.place {
                 // A library built for GPUs would choose by itself otherwise.
                 Place::Cpu => builder.with_auto_device(AutoDevicePolicy::PreferCPU)?,
                 Place::Cuda(number) => {
-                    builder.with_execution_providers(self.providers(number.into(), role))?
+                    builder.with_execution_providers(self.providers(number.into(), role, inputs))?
                 }
             })
         };
@@ -213,7 +212,7 @@ impl Target {
     }
 
     /// Providers in the order in which they are offered each node.
-    fn providers(&self, number: i32, role: Role<'_>) -> Vec<ExecutionProviderDispatch> {
+    fn providers(&self, number: i32, role: Role<'_>, inputs: &[Port]) -> Vec<ExecutionProviderDispatch> {
         let options = &self.options;
         let speech = matches!(role, Role::Speech { .. });
         let cuda = CUDA::default()
@@ -224,7 +223,7 @@ impl Target {
             .build()
             .error_on_failure();
         match role {
-            Role::Speech { inputs, batches, half } if options.tensorrt => {
+            Role::Speech { batches, half } if options.tensorrt => {
                 let largest = batches.last().copied().unwrap_or(1);
                 let mut tensorrt = TensorRT::default()
                     .with_device_id(number)
@@ -253,7 +252,7 @@ fn shapes(inputs: &[Port], batch: usize) -> String {
     let shape = |port: &Port| {
         let lengths = port.shape.iter().map(|dim| match dim {
             Dim::Fixed(length) => length.to_string(),
-            // Networks with other free axes are not compiled.
+            // Those of speech have no other free axis.
             Dim::Batch | Dim::Any => batch.to_string(),
         });
         format!("{}:{}", port.name, lengths.collect::<Vec<_>>().join("x"))

@@ -73,12 +73,9 @@ impl Networks for OnnxNetworks {
             Some(file) => Opened::open(&target, role, network, &file),
             None => Err(missing(bundle, network)),
         };
-        let speech = |network: Network| {
-            let inputs = network.interface().inputs;
-            open(network, Role::Speech { inputs, batches: &buckets, half: precision == "fp16" })
-        };
+        let speech = Role::Speech { batches: &buckets, half: precision == "fp16" };
         let whisper = open(Network::WhisperEncoder, Role::Other)?;
-        let (unet, decoder) = (speech(Network::Unet)?, speech(Network::VaeDecoder)?);
+        let (unet, decoder) = (open(Network::Unet, speech)?, open(Network::VaeDecoder, speech)?);
         let generator = Generator::open(&target, unet, decoder, &buckets)?;
         let mut preparation = BTreeMap::new();
         for network in PREPARATION {

@@ -32,7 +32,7 @@ const ONNX_UINT8: i64 = 2;
 
 /// Makes the graph for inputs of `values` on `target`.
 pub(crate) fn open(target: &Target, values: TensorElementType) -> Result<Session, NetworkError> {
-    let builder = target.builder(Role::Other)?;
+    let builder = target.builder(Role::Other, &[])?;
     model(values)
         .and_then(|model| model.into_session(&builder))
         .map_err(|error| failed(&format!("turning pictures to bytes on {}", target.name()), error))

@@ -15,6 +15,9 @@ use ort::value::{DynValue, Outlet, TensorElementType, TensorRef};
 use crate::device::{Role, Target};
 use crate::error::failed;
 
+/// The sign of an f32.
+const SIGN: u32 = 1 << 31;
+
 /// A network that can be run.
 pub(crate) struct Opened {
     pub(crate) network: Network,
@@ -36,7 +39,7 @@ impl Opened {
         file: &Path,
     ) -> Result<Self, NetworkError> {
         let session = target
-            .builder(role)?
+            .builder(role, network.interface().inputs)?
             .commit_from_file(file)
             .map_err(|error| failed(&file.display().to_string(), error))?;
         check(&session, network, file)?;
@@ -52,7 +55,7 @@ impl Opened {
         let refused = |error| failed(&file.display().to_string(), error);
         let session = target
             .on_cpu()
-            .builder(Role::Other)?
+            .builder(Role::Other, network.interface().inputs)?
             .with_optimization_level(GraphOptimizationLevel::Disable)
             .and_then(|builder| builder.with_prepacking(false))
             .map_err(ort::Error::from)
@@ -132,10 +135,16 @@ fn take(network: Network, port: &Port, value: &DynValue) -> Result<Tensor, Netwo
     if !port.takes(&shape) {
         return Err(NetworkError::Corrupt(format!("{name} gave {shape:?} where {port} was expected")));
     }
-    if data.iter().any(|value| !value.is_finite()) {
+    if !finite(&data) {
         return Err(NetworkError::BadOutput(format!("{name}: `{}` holds NaN or infinity", port.name)));
     }
     Ok(Tensor::new(shape, data))
+}
+
+/// Whether no value is NaN or infinite. Without a branch in the loop it runs in vectors.
+fn finite(values: &[f32]) -> bool {
+    let magnitude = |value: &f32| value.to_bits() & !SIGN;
+    values.iter().map(magnitude).fold(0, u32::max) < f32::INFINITY.to_bits()
 }
 
 /// Compares what the file itself says of its inputs and outputs with what the network's are.
