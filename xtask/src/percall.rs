@@ -1,6 +1,6 @@
 //! `cargo xtask bench-percall`: what a call of a network costs from Rust and from Python, in one run on the same files.
 //!
-//! Each side is a process that runs what it is told (`backends/musetalk/src/percall.rs`, `tools/musetalk/bench_percall.py`).
+//! Each side is a process that runs what it is told (`backends/musetalk/src/percall.rs`, `tools/bench_percall.py`).
 //! They take turns call by call, so that whatever else the machine does hits both; processor time is what counts.
 
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -44,7 +44,7 @@ pub(crate) fn percall(arguments: &[String]) -> Result<()> {
     let batches = BATCHES.map(|batch| batch.to_string());
     let mut rust = runtime.example("percall");
     let mut rust = Side::start(rust.arg(&bundle).arg(runtime.folder()).args(&batches))?;
-    let script = root().join("tools/musetalk/bench_percall.py");
+    let script = root().join("tools/bench_percall.py");
     let mut python = Side::start(Command::new(python).arg(script).arg(&bundle).arg(runtime.format))?;
     println!("one thread; processor milliseconds, least and median of {rounds} rounds, each side in turn");
     println!("Rust:   {}\nPython: {}", rust.name, python.name);
@@ -98,7 +98,7 @@ fn least_and_median(mut times: Vec<f64>) -> (f64, f64) {
 
 /// Python with the same runtime in it.
 fn python(runtime: &Runtime) -> Result<PathBuf> {
-    let wanted = root().join(format!("tools/musetalk/bench_percall.{}.requirements.txt", runtime.name));
+    let wanted = root().join(format!("tools/bench_percall.{}.requirements.txt", runtime.name));
     tools::environment(&format!("percall-{}", runtime.name), &wanted)
 }
 

@@ -3,7 +3,7 @@
 //! In: lines on standard input, `NETWORK BATCH` like `unet 4`, or `generate BATCH`. Out: after a first line that says what
 //! the networks run on, one line each, `SECONDS MEAN`: processor time of the whole process during the call, and the mean
 //! of all values that came out, by which who asks sees that two sides computed the same.
-//! `tools/musetalk/bench_percall.py` is the other side, with the same inputs.
+//! `tools/bench_percall.py` is the other side, with the same inputs.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;

@@ -138,7 +138,10 @@ impl Target {
             Wish::Cpu => Ok(target(Place::Cpu)),
             Wish::Cuda(number) => {
                 let target = target(Place::Cuda(number));
-                target.try_out()?;
+                target.try_out().map_err(|error| match error {
+                    NetworkError::OutOfMemory(_) | NetworkError::DeviceLost(_) => error,
+                    error => NetworkError::Unsupported(format!("device = \"{}\": {error}", settings.device)),
+                })?;
                 Ok(target)
             }
             Wish::Auto => match target(Place::Cuda(0)).try_out() {

@@ -69,6 +69,14 @@ impl Networks for OnnxNetworks {
                 if PREPARATION.contains(&network) { &[precision, "fp32"] } else { &[precision][..] };
             precisions.iter().find_map(|precision| bundle.file(network, Self::FORMAT, precision))
         };
+        let mut preparation = BTreeMap::new();
+        for network in PREPARATION {
+            if let Some(file) = file(network) {
+                // What is wrong with it is told now, not when somebody waits for an avatar.
+                Opened::look(&target, network, &file)?;
+                preparation.insert(network, Slot { file, opened: None });
+            }
+        }
         let open = |network: Network, role: Role<'_>| match file(network) {
             Some(file) => Opened::open(&target, role, network, &file),
             None => Err(missing(bundle, network)),
@@ -77,14 +85,6 @@ impl Networks for OnnxNetworks {
         let whisper = open(Network::WhisperEncoder, Role::Other)?;
         let (unet, decoder) = (open(Network::Unet, speech)?, open(Network::VaeDecoder, speech)?);
         let generator = Generator::open(&target, unet, decoder, &buckets)?;
-        let mut preparation = BTreeMap::new();
-        for network in PREPARATION {
-            if let Some(file) = file(network) {
-                // A file that is not what it should be is told before anybody waits for an avatar.
-                Opened::look(&target, network, &file)?;
-                preparation.insert(network, Slot { file, opened: None });
-            }
-        }
         let device = Device {
             name: target.name(),
             runtime: format!("ONNX Runtime {}", library::version(&library)),
