@@ -1,10 +1,12 @@
-//! The project's own commands: `cargo xtask run`, `build`, `test` and `reliability`.
+//! The project's own commands: `cargo xtask run`, `build`, `test`, `runtimes` and `reliability`.
 //!
 //! Each installs what it needs, says what it does, and can be run twice.
 #![forbid(unsafe_code)]
 
 mod packages;
+mod percall;
 mod reliability;
+mod runtimes;
 mod stage;
 mod steps;
 mod test;
@@ -19,6 +21,8 @@ cargo xtask run [ARGUMENTS…]    build, stage and start the server; arguments g
 cargo xtask build               build and stage: target/release/lipcast, its plugins beside it
 cargo xtask test [STEP…]        the whole check, or only the steps that are named
 cargo xtask test --list         the steps of the check
+cargo xtask runtimes [NAME…]    installs the libraries that run neural networks: onnx; all of them, or those named
+cargo xtask bench-percall …     what a call of a network costs from Rust and from Python
 cargo xtask reliability         docs/reliability.md from the records of the fault matrix; --run runs it first
 ";
 
@@ -42,6 +46,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "run" => stage::serve(rest),
         "build" => stage::build(),
         "test" => test::test(rest),
+        "bench-percall" => percall::percall(rest),
+        "runtimes" => runtimes::runtimes(rest),
         "reliability" => reliability::reliability(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -56,6 +56,12 @@ const TEST: &[Need] = &[
     },
 ];
 
+const DOWNLOAD: &[Need] = &[Need {
+    found: Found::Program("python3"),
+    package: "python3-venv",
+    reason: "downloads the libraries that run neural networks",
+}];
+
 /// What building and running need.
 pub(crate) fn install_to_run() -> Result<()> {
     install(&[BUILD, RUN])
@@ -64,6 +70,11 @@ pub(crate) fn install_to_run() -> Result<()> {
 /// What the whole check needs.
 pub(crate) fn install_to_test() -> Result<()> {
     install(&[BUILD, RUN, TEST])
+}
+
+/// What downloading from the Python package index needs.
+pub(crate) fn install_to_download() -> Result<()> {
+    install(&[DOWNLOAD])
 }
 
 fn install(lists: &[&[Need]]) -> Result<()> {

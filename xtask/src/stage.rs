@@ -7,10 +7,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::packages;
+use crate::runtimes::RUNTIMES;
 use crate::steps::{cargo, run, step, target};
 
 /// Plugins that are staged: the library that cargo writes, and what it is.
-const PLUGINS: &[&str] = &["liblipcast_demo.so", "liblipcast_probe.so", "liblipcast_chaos.so"];
+const PLUGINS: &[&str] =
+    &["liblipcast_demo.so", "liblipcast_probe.so", "liblipcast_chaos.so", "liblipcast_onnx.so"];
 
 /// `cargo xtask build`.
 pub(crate) fn build() -> Result<()> {
@@ -34,6 +36,12 @@ pub(crate) fn stage() -> Result<()> {
     fs::create_dir_all(&plugins).with_context(|| plugins.display().to_string())?;
     for name in PLUGINS {
         replace(&release.join(name), &plugins.join(name))?;
+    }
+    // Backends look beside themselves. Without its runtime a backend says so, and everything else runs.
+    for runtime in RUNTIMES {
+        for library in runtime.libraries()? {
+            replace(&library, &plugins.join(library.file_name().expect("a file has a name")))?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::steps::{cargo, run, step};
-use crate::{packages, stage, tools};
+use crate::{packages, runtimes, stage, tools};
 
 struct Step {
     name: &'static str,
@@ -40,7 +40,8 @@ pub(crate) fn test(names: &[String]) -> Result<()> {
 fn install() -> Result<()> {
     packages::install_to_test()?;
     tools::python()?;
-    tools::node()
+    tools::node()?;
+    runtimes::runtimes(&["onnx".to_owned()])
 }
 
 fn build() -> Result<()> {

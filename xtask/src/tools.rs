@@ -16,16 +16,22 @@ pub(crate) fn folder() -> PathBuf {
 
 /// The Python environment of the tests and checks.
 pub(crate) fn python() -> Result<()> {
-    let wanted = root().join("tools/requirements-test.txt");
-    let environment = folder().join("venv");
-    if is_current(&environment, &wanted)? {
-        return Ok(());
+    environment("venv", &root().join("tools/requirements-test.txt")).map(drop)
+}
+
+/// The Python environment `name` with what the list `wanted` names, made when it is not there; gives its interpreter.
+pub(crate) fn environment(name: &str, wanted: &Path) -> Result<PathBuf> {
+    let environment = folder().join(name);
+    let interpreter = environment.join("bin/python");
+    if is_current(&environment, wanted)? {
+        return Ok(interpreter);
     }
     let _ = fs::remove_dir_all(&environment);
     run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
     let pip = environment.join("bin/pip");
-    run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&wanted))?;
-    mark_current(&environment, &wanted)
+    run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(wanted))?;
+    mark_current(&environment, wanted)?;
+    Ok(interpreter)
 }
 
 /// The driver of the browser, beside the scripts that use it, since that is where node looks.

@@ -20,6 +20,8 @@ pub mod networks;
 
 mod worker;
 
+mod warmup;
+
 pub mod audio;
 
 pub mod image;
@@ -34,6 +36,10 @@ mod avatar;
 
 mod session;
 
+mod infer;
+
+mod stats;
+
 mod backend;
 
 mod error;
@@ -42,4 +48,10 @@ pub mod import;
 
 pub mod parity;
 
+pub mod percall;
+
+pub use avatar::Avatar;
+pub use backend::MuseTalk;
+pub use error::BlobError;
 pub use networks::{NetworkError, Networks, Tensor};
+pub use session::Session;

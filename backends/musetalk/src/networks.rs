@@ -181,4 +181,7 @@ pub trait Networks: Sized + 'static {
     /// # Errors
     /// When the runtime fails, or the result holds NaN.
     fn generate(&mut self, latents: &[f32], audio: &[f32], frames: &mut [u8]) -> Result<(), NetworkError>;
+
+    /// Gives back what the networks of preparation hold: memory that speech has use for. Running one brings it back.
+    fn release(&mut self) {}
 }

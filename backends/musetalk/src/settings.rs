@@ -28,6 +28,9 @@ pub struct Settings {
     pub cheeks: [u32; 2],
     /// Face boxes are smoothed over time, so that the mouth does not tremble on a still head.
     pub smooth: bool,
+    /// The landmark network's points are read between its bins, so that a head on a large picture moves by less than
+    /// several pixels at once.
+    pub refine: bool,
     /// Seconds of speech before a frame that the streaming encoder hears, 0.5 to 28.
     pub context: f32,
     /// The reference's ways, one by one.
@@ -113,6 +116,7 @@ impl Default for Settings {
             extra_margin: 10,
             cheeks: [90, 90],
             smooth: true,
+            refine: false,
             context: 2.0,
             compat: Compat::default(),
         }
@@ -156,6 +160,7 @@ impl Settings {
                 Some([whole(left, &(0..=256))?, whole(right, &(0..=256))?])
             })?,
             smooth: table.flag("smooth", default.smooth)?,
+            refine: table.flag("refine", default.refine)?,
             context: table.take("context", "a number from 0.5 to 28", default.context, |value| {
                 value.as_f64().filter(|seconds| (0.5..=28.0).contains(seconds)).map(|seconds| seconds as f32)
             })?,

@@ -29,6 +29,7 @@ fn every_key_is_read() {
         "extra_margin": 12,
         "cheeks": [80, 0],
         "smooth": false,
+        "refine": true,
         "context": 28,
         "compat": {
             "sample": 7,
@@ -59,6 +60,7 @@ fn every_key_is_read() {
         extra_margin: 12,
         cheeks: [80, 0],
         smooth: false,
+        refine: true,
         context: 28.0,
         compat: Compat {
             sample: Some(7),

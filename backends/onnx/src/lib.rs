@@ -1,2 +1,183 @@
-//! `Networks` on ONNX Runtime.
+//! The networks of MuseTalk on ONNX Runtime.
+//!
+//! In: a bundle with `.onnx` files, and ONNX Runtime's own library, which is opened when the first networks are and is not
+//! needed to build. Out: an implementation of [`Networks`].
+//!
+//! ```text
+//! library   finds and opens libonnxruntime.so: one environment a process
+//! device    CPU, CUDA or TensorRT, never another than the settings say
+//! session   one network: its file checked, its calls checked
+//! generate  UNet, decoder and `rgb8` in a row on one device
+//! ```
 #![deny(unsafe_code)]
+
+mod library;
+
+mod device;
+
+mod session;
+
+mod rgb8;
+
+mod generate;
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lipcast_musetalk::NetworkError;
+use lipcast_musetalk::bundle::Bundle;
+use lipcast_musetalk::networks::{Device, Network, Networks, Tensor};
+use lipcast_musetalk::settings::RuntimeSettings;
+
+pub use device::Options;
+
+use device::{Place, Role, Target};
+use generate::Generator;
+use session::Opened;
+
+/// MuseTalk's networks, opened by ONNX Runtime.
+pub struct OnnxNetworks {
+    whisper: Opened,
+    /// UNet and decoder.
+    generator: Generator,
+    preparation: BTreeMap<Network, Slot>,
+    target: Target,
+    device: Device,
+}
+
+/// A network that only preparation runs: opened when it does.
+struct Slot {
+    file: PathBuf,
+    opened: Option<Opened>,
+}
+
+impl Networks for OnnxNetworks {
+    const ID: &'static str = "lipcast.musetalk.onnx";
+    const NAME: &'static str = "MuseTalk on ONNX Runtime";
+    const FORMAT: &'static str = "onnx";
+
+    fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
+        let library = library::open(&settings.library)?;
+        let target = Target::choose(&library, settings, log)?;
+        let precision = precision(bundle, settings, &target)?;
+        let buckets = batches(settings, &target)?;
+        let file = |network: Network| {
+            // What prepares may be there in fp32 alone.
+            let precisions =
+                if PREPARATION.contains(&network) { &[precision, "fp32"] } else { &[precision][..] };
+            precisions.iter().find_map(|precision| bundle.file(network, Self::FORMAT, precision))
+        };
+        let mut preparation = BTreeMap::new();
+        for network in PREPARATION {
+            if let Some(file) = file(network) {
+                // What is wrong with it is told now, not when somebody waits for an avatar.
+                Opened::look(&target, network, &file)?;
+                preparation.insert(network, Slot { file, opened: None });
+            }
+        }
+        let open = |network: Network, role: Role<'_>| match file(network) {
+            Some(file) => Opened::open(&target, role, network, &file),
+            None => Err(missing(bundle, network)),
+        };
+        let speech = Role::Speech { batches: &buckets, half: precision == "fp16" };
+        let whisper = open(Network::WhisperEncoder, Role::Other)?;
+        let (unet, decoder) = (open(Network::Unet, speech)?, open(Network::VaeDecoder, speech)?);
+        let generator = Generator::open(&target, unet, decoder, &buckets)?;
+        let device = Device {
+            name: target.name(),
+            runtime: format!("ONNX Runtime {}", library::version(&library)),
+            precision: precision.to_owned(),
+            buckets,
+        };
+        Ok(Self { whisper, generator, preparation, target, device })
+    }
+
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    fn has(&self, network: Network) -> bool {
+        !PREPARATION.contains(&network) || self.preparation.contains_key(&network)
+    }
+
+    fn run(&mut self, network: Network, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError> {
+        match network {
+            Network::WhisperEncoder => self.whisper.run(inputs),
+            Network::Unet => self.generator.unet.run(inputs),
+            Network::VaeDecoder => self.generator.decoder.run(inputs),
+            _ => {
+                let slot = self
+                    .preparation
+                    .get_mut(&network)
+                    .ok_or_else(|| NetworkError::Missing(format!("the bundle has no {}", network.name())))?;
+                let opened = match slot.opened.take() {
+                    Some(opened) => opened,
+                    None => Opened::open(&self.target, Role::Other, network, &slot.file)?,
+                };
+                slot.opened.insert(opened).run(inputs)
+            }
+        }
+    }
+
+    fn generate(&mut self, latents: &[f32], audio: &[f32], frames: &mut [u8]) -> Result<(), NetworkError> {
+        self.generator.run(latents, audio, frames)
+    }
+
+    fn release(&mut self) {
+        self.preparation.values_mut().for_each(|slot| slot.opened = None);
+    }
+}
+
+/// Networks that run when an avatar is prepared, and never while somebody speaks.
+const PREPARATION: [Network; 4] =
+    [Network::VaeEncoder, Network::FaceParsing, Network::Landmarks, Network::FaceDetector];
+
+fn missing(bundle: &Bundle, network: Network) -> NetworkError {
+    NetworkError::Missing(format!("{}: no {} to open", bundle.folder().display(), network.name()))
+}
+
+/// What the weights are, by the setting and by what is there.
+fn precision(
+    bundle: &Bundle,
+    settings: &RuntimeSettings,
+    target: &Target,
+) -> Result<&'static str, NetworkError> {
+    let there = |precision: &&str| bundle.speaks(precision);
+    let wanted: &[&'static str] = match (settings.precision.as_str(), target.place) {
+        // CPUs compute fp16 by way of fp32, and slower than that.
+        ("auto", Place::Cpu) | ("fp32", _) => &["fp32"],
+        ("auto", Place::Cuda(_)) => &["fp16", "fp32"],
+        ("fp16", _) => &["fp16"],
+        (other, _) => {
+            return Err(NetworkError::Unsupported(format!(
+                "precision = \"{other}\": takes \"fp32\", \"fp16\" or \"auto\""
+            )));
+        }
+    };
+    wanted.iter().copied().find(|precision| there(&precision)).ok_or_else(|| {
+        let all: Vec<_> = ["fp32", "fp16"].into_iter().filter(|precision| there(&precision)).collect();
+        NetworkError::Unsupported(format!(
+            "{} has its networks in {}; precision = \"{}\" on {} needs {}",
+            bundle.folder().display(),
+            all.join(" and "),
+            settings.precision,
+            target.name(),
+            wanted[0]
+        ))
+    })
+}
+
+/// The batch sizes that are run, rising.
+fn batches(settings: &RuntimeSettings, target: &Target) -> Result<Vec<usize>, NetworkError> {
+    let batches = &settings.batches;
+    if batches.is_empty() {
+        return Ok(target.usual_batches());
+    }
+    if batches[0] == 0 || batches.windows(2).any(|pair| pair[0] >= pair[1]) {
+        let message = format!("batches = {batches:?}: takes rising numbers from 1 on");
+        return Err(NetworkError::Unsupported(message));
+    }
+    Ok(batches.clone())
+}

@@ -1,1 +1,0 @@
-//! From source frames to a blob.

@@ -1,0 +1,84 @@
+//! What is asked for and what is had: device, precision, batch sizes, library.
+
+use std::cell::RefCell;
+
+use lipcast_musetalk::NetworkError;
+use lipcast_musetalk::bundle::Bundle;
+use lipcast_musetalk::networks::Networks;
+use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_onnx::OnnxNetworks;
+
+use crate::common::{folder, library, nano, open, settings};
+
+fn error(settings: &RuntimeSettings) -> NetworkError {
+    open(&folder("nano"), settings).err().expect("it was opened")
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error_when_it_was_asked_for() {
+    // The library of the tests is built for CPUs, wherever they run.
+    for device in ["cuda", "cuda:1"] {
+        let NetworkError::Unsupported(message) =
+            error(&RuntimeSettings { device: device.to_owned(), ..settings() })
+        else {
+            panic!("another kind of error")
+        };
+        assert!(message.contains(&format!("device = \"{device}\"")) && message.contains("CUDA"), "{message}");
+    }
+}
+
+#[test]
+fn auto_says_why_it_takes_the_cpu() {
+    let lines = RefCell::new(Vec::new());
+    let bundle = Bundle::open(&folder("nano"), OnnxNetworks::FORMAT).unwrap();
+    let settings = RuntimeSettings { device: "auto".to_owned(), batches: Vec::new(), ..settings() };
+    let log = |line: &str| lines.borrow_mut().push(line.to_owned());
+    let device = OnnxNetworks::open(&bundle, &settings, &log).unwrap().device();
+    assert_eq!((device.name.as_str(), device.precision.as_str()), ("cpu", "fp32"));
+    assert_eq!(device.buckets, [1]);
+    assert!(device.runtime.starts_with("ONNX Runtime 1."), "{}", device.runtime);
+    let lines = lines.into_inner();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains("run on the CPU") && line.contains("CUDA"), "{line}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_named() {
+    for (settings, words) in [
+        (RuntimeSettings { device: "gpu".to_owned(), ..settings() }, "device = \"gpu\""),
+        (RuntimeSettings { precision: "int8".to_owned(), ..settings() }, "precision = \"int8\""),
+        (RuntimeSettings { precision: "fp16".to_owned(), ..settings() }, "has its networks in fp32"),
+        (RuntimeSettings { batches: vec![4, 1], ..settings() }, "batches = [4, 1]"),
+        (RuntimeSettings { batches: vec![0, 1], ..settings() }, "batches = [0, 1]"),
+        (RuntimeSettings { options: serde_json::json!({ "trt": 1 }), ..settings() }, "`trt`"),
+    ] {
+        let NetworkError::Unsupported(message) = error(&settings) else { panic!("another kind of error") };
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_process_has_one_runtime() {
+    drop(nano());
+    let other = tempfile::tempdir().unwrap();
+    let NetworkError::Missing(message) =
+        error(&RuntimeSettings { library: other.path().to_owned(), ..settings() })
+    else {
+        panic!("another kind of error")
+    };
+    assert!(message.contains(other.path().to_str().unwrap()), "{message}");
+
+    let file = std::fs::read_dir(library())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_str().unwrap().contains("libonnxruntime.so"))
+        .unwrap();
+    let copy = other.path().join(file.file_name().unwrap());
+    std::fs::copy(&file, &copy).unwrap();
+    let NetworkError::Unsupported(message) =
+        error(&RuntimeSettings { library: other.path().to_owned(), ..settings() })
+    else {
+        panic!("another kind of error")
+    };
+    assert!(message.contains(copy.to_str().unwrap()) && message.contains("isolation"), "{message}");
+}

@@ -1,0 +1,51 @@
+//! Files that are not what the manifest says they are.
+
+use std::fs;
+
+use lipcast_musetalk::NetworkError;
+
+use crate::common::{Copy, folder, open, settings};
+
+#[test]
+fn a_model_with_other_ports_is_refused_by_file_and_port() {
+    // The encoder is opened late, yet looked at when the others are opened.
+    for (file, other, words) in [
+        (
+            "unet.onnx",
+            "vae_decoder.onnx",
+            "expected input latents [B, 8, 32, 32], got latent [?, 4, 32, 32] of f32",
+        ),
+        (
+            "vae_decoder.onnx",
+            "vae_encoder.onnx",
+            "expected input latent [B, 4, 32, 32], got image [?, 3, 256, 256]",
+        ),
+        (
+            "vae_encoder.onnx",
+            "vae_decoder.onnx",
+            "expected input image [B, 3, 256, 256], got latent [?, 4, 32, 32]",
+        ),
+    ] {
+        let copy = Copy::of("nano");
+        copy.put(file, &fs::read(folder("nano").join(other)).unwrap());
+        let Err(NetworkError::Corrupt(message)) = open(copy.folder.path(), &settings()) else {
+            panic!("{file} was taken, or refused as something else")
+        };
+        let path = copy.path(file).display().to_string();
+        assert!(message.starts_with(&path) && message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_or_no_model_is_refused_by_name() {
+    for file in ["whisper_encoder.onnx", "unet.onnx", "vae_encoder.onnx"] {
+        let whole = fs::read(folder("nano").join(file)).unwrap();
+        for bytes in [&whole[..whole.len() / 2], b"no model at all", b""] {
+            let copy = Copy::of("nano");
+            copy.put(file, bytes);
+            let Err(error) = open(copy.folder.path(), &settings()) else { panic!("{file} was taken") };
+            assert!(matches!(error, NetworkError::Corrupt(_)), "{error:?}");
+            assert!(error.to_string().starts_with(&copy.path(file).display().to_string()), "{error}");
+        }
+    }
+}
