@@ -403,7 +403,7 @@ fn measure_around(arguments: &AroundArguments) -> Result<(), CliError> {
         );
         match arguments.python {
             Some(_) => println!("; {theirs:.2}; {:.0}", theirs / ours.sum()),
-            None => println!(),
+            None => println!(""),
         }
     }
     Ok(())
