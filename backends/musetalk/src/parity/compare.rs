@@ -2,16 +2,23 @@
 
 use crate::networks::Tensor;
 
-/// The largest difference over the standard deviation of `golden`; where that has none, the difference
-/// itself.
+/// The largest difference.
 pub(super) fn largest(found: &[f32], golden: &[f32]) -> f64 {
-    differences(found, golden, 0.0, f64::max) / deviation(golden)
+    differences(found, golden, 0.0, f64::max)
 }
 
-/// The root of the mean square of the differences, in the same unit.
+/// The root of the mean square of the differences.
 pub(super) fn mean_square(found: &[f32], golden: &[f32]) -> f64 {
     let sum = differences(found, golden, 0.0, |sum, difference| sum + difference * difference);
-    (sum / golden.len().max(1) as f64).sqrt() / deviation(golden)
+    (sum / golden.len().max(1) as f64).sqrt()
+}
+
+/// The standard deviation of `golden`, which differences are measured by; 1 where all values are equal.
+pub(super) fn deviation(golden: &[f32]) -> f64 {
+    let count = golden.len().max(1) as f64;
+    let mean = golden.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    let variance = golden.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+    if variance > 0.0 { variance.sqrt() } else { 1.0 }
 }
 
 /// The share of pixels of three bytes of which one is off by more than a level.
@@ -102,25 +109,17 @@ fn differences(found: &[f32], golden: &[f32], first: f64, join: impl Fn(f64, f64
     all
 }
 
-fn deviation(golden: &[f32]) -> f64 {
-    let count = golden.len().max(1) as f64;
-    let mean = golden.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
-    let variance = golden.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
-    if variance > 0.0 { variance.sqrt() } else { 1.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_over_the_goldens_deviation() {
-        // The deviation of ±2 is 2.
+    fn differences_are_measured_by_the_goldens_deviation() {
         let golden = [2.0, -2.0, 2.0, -2.0];
-        assert_eq!(largest(&[2.0, -2.0, 2.5, -2.0], &golden), 0.25);
-        assert_eq!(mean_square(&[2.0, -2.0, 2.5, -2.0], &golden), 0.125);
-        assert_eq!(largest(&golden, &golden), 0.0);
-        assert_eq!(largest(&[3.0, 3.5], &[3.0, 3.0]), 0.5);
+        let found = [2.0, -2.0, 2.5, -2.0];
+        assert_eq!((largest(&found, &golden), mean_square(&found, &golden)), (0.5, 0.25));
+        assert_eq!((largest(&golden, &golden), mean_square(&golden, &golden)), (0.0, 0.0));
+        assert_eq!((deviation(&golden), deviation(&[3.0, 3.0]), deviation(&[])), (2.0, 1.0, 1.0));
     }
 
     #[test]

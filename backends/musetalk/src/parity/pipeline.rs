@@ -37,7 +37,7 @@ pub(super) fn compare<N: Networks>(
             let why = format!("{:?}, where {:?} was expected", found.shape, golden.shape);
             return sheet.broken(id, name, why);
         }
-        let (worst, unit, tolerance) = precision.of_floats(&found.data, &golden.data, 1e-4);
+        let (worst, unit, tolerance) = precision.of_floats(&found.data, &golden.data, 1e-4, false);
         sheet.point(&Point { id, name, shape: &golden.shape, worst, unit, tolerance })
     };
     let features = match first(networks.run(Network::WhisperEncoder, &[mel])) {

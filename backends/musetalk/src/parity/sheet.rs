@@ -11,6 +11,8 @@ use super::Worst;
 pub(super) enum Unit {
     /// The largest difference over the golden's standard deviation.
     Deviation,
+    /// The largest difference.
+    Absolute,
     /// The root of the mean square of the differences over the golden's standard deviation.
     MeanSquare,
     /// The share of pixels of which a channel is off by more than one level.
@@ -25,6 +27,7 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Self::Deviation => "of std",
+            Self::Absolute => "absolute",
             Self::MeanSquare => "of std, rms",
             Self::OverOneLevel => "over 1 level",
             Self::MeanLevel => "levels, mean",

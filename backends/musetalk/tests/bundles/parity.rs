@@ -203,10 +203,10 @@ fn frames_may_be_off_by_a_level_and_not_by_two() {
         lines.lines().any(|line| line.contains("generator: frames") && line.contains("FAILED")),
         "{lines}"
     );
-    assert!(
-        lines.lines().any(|line| line.contains("vae_decoder, 2 together") && line.contains("ok")),
-        "{lines}"
-    );
+    // One value of thousands that is far off is no more than half precision does now and then.
+    let half = RuntimeSettings { precision: "fp16".to_owned(), ..settings("unet", "off") };
+    let (worst, lines) = compared(&made, &half);
+    assert!(worst.passed() && lines.contains("rms"), "{lines}");
 }
 
 #[test]
