@@ -6,9 +6,10 @@ outputs ``out.<port>``, and the largest difference of each file.
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import torch
@@ -32,20 +33,44 @@ from .networks.interface import (
 TOLERANCES = {"fp32": 2e-4, "fp16": 2e-2}
 
 
-def golden_for(network: Network, batch: int, seed: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Fixed inputs and the outputs PyTorch computes from them."""
-    rng = torch.Generator().manual_seed(seed)
-    inputs = list(network.example(batch, rng))
+def golden_for(network: Network, batch: int, seed: int, small: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """Fixed inputs and the outputs PyTorch computes from them; ``small`` as in :func:`write_model_golden`."""
+    if small and network.pictures:
+        inputs = [network.pictures.batch(batch)]
+    else:
+        inputs = list(network.example(batch, torch.Generator().manual_seed(seed)))
     return inputs, list(network.run(*inputs))
 
 
-def named_golden(
-    network: Network, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> dict[str, np.ndarray]:
-    """The tensors of ``golden/<model>.safetensors``."""
-    tensors = {f"in.{port.name}": tensor for port, tensor in zip(network.inputs, inputs)}
-    tensors |= {f"out.{port.name}": tensor for port, tensor in zip(network.outputs, outputs)}
-    return to_numpy(tensors)
+def write_model_golden(
+    folder: Path,
+    network: Network,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    small: bool,
+    npy: bool = False,
+) -> list[Path]:
+    """Write ``<folder>/<model>.safetensors`` and return what was written.
+
+    A ``small`` golden has pictures by formula instead of its input where the network takes one, and samples
+    of large outputs; the header tells how to make and take them.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    how: dict[str, Any] = {}
+    for port, tensor in zip(network.inputs, inputs, strict=True):
+        if small and network.pictures:
+            how[f"in.{port.name}"] = network.pictures.describe(len(tensor))
+        else:
+            arrays |= to_numpy({f"in.{port.name}": tensor})
+    for port, tensor in zip(network.outputs, outputs, strict=True):
+        sample = network.samples.get(port.name) if small else None
+        if sample:
+            kept, taken = sample.take(f"out.{port.name}", tensor)
+            arrays |= kept
+            how |= taken
+        else:
+            arrays |= to_numpy({f"out.{port.name}": tensor})
+    return write_golden(folder, network.name, arrays, how, npy)
 
 
 def pipeline_golden(networks: Mapping[str, Network], seed: int, frames: int = 4) -> dict[str, np.ndarray]:
@@ -73,14 +98,20 @@ def pipeline_golden(networks: Mapping[str, Network], seed: int, frames: int = 4)
     )
 
 
-def write_golden(folder: Path, name: str, tensors: Mapping[str, np.ndarray], npy: bool = False) -> list[Path]:
-    """Write one golden set, and each tensor as ``.npy`` too where asked; return the files."""
+def write_golden(
+    folder: Path, name: str, arrays: Mapping[str, np.ndarray], how: Mapping[str, Any], npy: bool = False
+) -> list[Path]:
+    """Write one golden set, and each array as ``.npy`` too where asked; return the files.
+
+    ``how`` goes into the header, as JSON under the one key ``golden``: with more keys, their order would
+    vary.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    save_numpy_tensors(dict(tensors), str(path))
+    save_numpy_tensors(dict(arrays), str(path), metadata={"golden": json.dumps(how)} if how else None)
     written = [path]
     if npy:
-        for key, value in tensors.items():
+        for key, value in arrays.items():
             written.append(folder / f"{name}.{key}.npy")
             np.save(written[-1], value)
     return written
@@ -91,56 +122,75 @@ def to_numpy(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in tensors.items()}
 
 
-def check_file(path: Path, network: Network, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
-    """The largest absolute difference between what ``path`` computes and ``outputs``.
+class Difference(NamedTuple):
+    """How far a file's outputs are from PyTorch's."""
+
+    #: The largest absolute difference.
+    largest: float
+    #: The root of the mean square, of the output where it is largest, in units of that output's deviation.
+    relative: float
+
+
+def check_file(
+    path: Path, network: Network, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> Difference:
+    """Run ``path`` on the CPU and compare what it computes with ``outputs``.
 
     A graph in half precision gets its inputs as f16; differences are those to the fp32 outputs.
     """
     if ".fp16." in path.name:
         inputs = [tensor.half() for tensor in inputs]
     if path.suffix == ".onnx":
-        return check_onnx(path, network, inputs, outputs)
-    return check_torchscript(path, inputs, outputs)
+        return difference(run_onnx(path, network, inputs), outputs)
+    with torch.no_grad():
+        got = torch.jit.load(str(path))(*inputs)
+    got = got if isinstance(got, tuple) else (got,)
+    return difference([tensor.numpy() for tensor in got], outputs)
 
 
-def check_onnx(path: Path, network: Network, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
-    """The largest absolute difference between ONNX Runtime on the CPU and ``outputs``."""
+def run_onnx(path: Path, network: Network, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+    """The outputs of an ONNX file, from ONNX Runtime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     feed = {port.name: tensor.numpy() for port, tensor in zip(network.inputs, inputs)}
-    return largest_difference(session.run([port.name for port in network.outputs], feed), outputs)
+    return session.run([port.name for port in network.outputs], feed)
 
 
-def check_torchscript(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
-    """The largest absolute difference between the saved trace and ``outputs``."""
-    with torch.no_grad():
-        got = torch.jit.load(str(path))(*inputs)
-    got = got if isinstance(got, tuple) else (got,)
-    return largest_difference([tensor.numpy() for tensor in got], outputs)
-
-
-def largest_difference(got: Sequence[np.ndarray], expected: Sequence[Tensor]) -> float:
-    """The largest absolute difference over all outputs; NaN when one holds NaN."""
-    worst = 0.0
+def difference(got: Sequence[np.ndarray], expected: Sequence[Tensor]) -> Difference:
+    """The difference over all outputs; NaN when one holds NaN."""
+    largest = relative = 0.0
     for a, b in zip(got, expected, strict=True):
         if a.shape != tuple(b.shape):
             raise ValueError(f"shape {a.shape} instead of {tuple(b.shape)}")
-        difference = float(np.abs(a.astype(np.float64) - b.numpy().astype(np.float64)).max())
-        worst = difference if not difference <= worst else worst
-    return worst
+        wanted = b.numpy().astype(np.float64)
+        off = np.abs(a.astype(np.float64) - wanted)
+        # maximum keeps NaN, max would not.
+        largest = float(np.maximum(largest, off.max()))
+        relative = float(np.maximum(relative, np.sqrt((off**2).mean()) / max(wanted.std(), 1e-6)))
+    return Difference(largest, relative)
 
 
-def allowed_difference(precision: str, outputs: Sequence[Tensor], tolerance: float | None = None) -> float:
-    """How far a file's outputs may be from ``outputs``; ``tolerance`` instead of the precision's where it is
-    given."""
+def fault_of(
+    found: Difference, precision: str, outputs: Sequence[Tensor], tolerance: float | None
+) -> str | None:
+    """What is wrong with ``found``, if it is; ``tolerance`` instead of the precision's where it is given.
+
+    fp32 is judged by the largest difference, in units of the outputs' deviation where that is above 1. In
+    fp16 single values may be far off, where a small difference of large ones decides: it is judged by the
+    mean square.
+    """
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
     if outputs[0].dtype == torch.uint8:
         # In 8-bit images a value on a rounding boundary may flip by one step.
-        return max(1.0, math.ceil(255 * tolerance))
-    return tolerance * max(1.0, *(float(tensor.std()) for tensor in outputs))
+        value, limit = found.largest, max(1.0, math.ceil(255 * tolerance))
+    elif precision == "fp16":
+        value, limit = found.relative, tolerance
+    else:
+        value, limit = found.largest, tolerance * max(1.0, *(float(tensor.std()) for tensor in outputs))
+    return None if value <= limit else f"differs by {value:.3e} (allowed {limit:.1e})"
 
 
 def check_against_library(network: Network) -> float:
@@ -149,4 +199,4 @@ def check_against_library(network: Network) -> float:
     with torch.no_grad():
         ref = network.module.encoder(mel, output_hidden_states=True).hidden_states
         ref = network.module.widen(torch.stack(ref, dim=2))
-    return largest_difference([network.run(mel)[0].numpy()], [ref])
+    return difference([network.run(mel)[0].numpy()], [ref]).largest

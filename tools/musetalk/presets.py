@@ -15,6 +15,7 @@ from .networks.interface import (
     MEL_FRAMES,
     SCALING_FACTOR,
 )
+from .networks.rtmpose import RtmPoseSizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +30,23 @@ class Preset:
     whisper_width: int
     whisper_heads: int
     whisper_ffn: int
+    taesd_width: int
+    parsing_width: int
+    pose: RtmPoseSizes
+    detector_width: int
     layers_per_block: int = 2
 
     def configs(self) -> dict[str, dict[str, Any]]:
         """The configuration of each library model, as ``manifest.json`` records it."""
-        return {"unet": self.unet_config(), "vae": self.vae_config(), "whisper": self.whisper_config()}
+        return {
+            "unet": self.unet_config(),
+            "vae": self.vae_config(),
+            "whisper": self.whisper_config(),
+            "taesd": self.taesd_config(),
+            "face_parsing": {"width": self.parsing_width},
+            "landmarks": dataclasses.asdict(self.pose),
+            "face_detector": {"width": self.detector_width},
+        }
 
     def unet_config(self) -> dict[str, Any]:
         """Keyword arguments of ``diffusers.UNet2DConditionModel``."""
@@ -86,6 +99,11 @@ class Preset:
             "activation_function": "gelu",
         }
 
+    def taesd_config(self) -> dict[str, Any]:
+        """Keyword arguments of ``diffusers.AutoencoderTiny``; the published ones are its defaults."""
+        widths = [self.taesd_width] * 4
+        return {"encoder_block_out_channels": widths, "decoder_block_out_channels": widths}
+
 
 PRESETS: Mapping[str, Preset] = {
     # Half the depth of the others, for real-time tests on a CPU core.
@@ -98,6 +116,10 @@ PRESETS: Mapping[str, Preset] = {
         whisper_width=16,
         whisper_heads=1,
         whisper_ffn=32,
+        taesd_width=4,
+        parsing_width=2,
+        pose=RtmPoseSizes(channels=(4, 4, 4, 4, 4), blocks=(1, 1, 1, 1), hidden=8),
+        detector_width=1,
         layers_per_block=1,
     ),
     # About half a million weights altogether, for unit and CI tests.
@@ -110,6 +132,10 @@ PRESETS: Mapping[str, Preset] = {
         whisper_width=32,
         whisper_heads=2,
         whisper_ffn=64,
+        taesd_width=8,
+        parsing_width=4,
+        pose=RtmPoseSizes(channels=(4, 4, 4, 6, 4), hidden=8),
+        detector_width=2,
     ),
     # Some tens of millions, for throughput smoke tests on a CPU.
     "small": Preset(
@@ -121,6 +147,10 @@ PRESETS: Mapping[str, Preset] = {
         whisper_width=128,
         whisper_heads=4,
         whisper_ffn=512,
+        taesd_width=32,
+        parsing_width=16,
+        pose=RtmPoseSizes(channels=(16, 32, 64, 128, 256), hidden=64),
+        detector_width=8,
     ),
     # The published configuration: 850 M weights in the UNet.
     "full": Preset(
@@ -132,5 +162,9 @@ PRESETS: Mapping[str, Preset] = {
         whisper_width=FEATURE_DIM,
         whisper_heads=6,
         whisper_ffn=1536,
+        taesd_width=64,
+        parsing_width=64,
+        pose=RtmPoseSizes(),
+        detector_width=64,
     ),
 }

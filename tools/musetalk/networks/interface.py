@@ -5,12 +5,13 @@ In: an ``nn.Module`` with its weights. Out: a :class:`Network`, which the export
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from typing import Callable
+from typing import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from .samples import Pictures, Sample
 
 #: Columns and rows of the face that UNet and VAE see.
 IMAGE_SIZE = 256
@@ -48,17 +49,10 @@ LANDMARKS = 133
 #: SimCC bins per input pixel.
 SIMCC_SPLIT = 2
 
+#: The networks that version 1 of the maker of bundles wrote; their goldens are stored whole by default.
+FIRST_MODELS = ("unet", "vae_decoder", "vae_encoder", "whisper_encoder")
 #: The seven networks of the pipeline and the small decoder, in the order in which they are written.
-MODEL_NAMES = (
-    "unet",
-    "vae_decoder",
-    "vae_encoder",
-    "whisper_encoder",
-    "taesd_decoder",
-    "face_parsing",
-    "landmarks",
-    "face_detector",
-)
+MODEL_NAMES = (*FIRST_MODELS, "taesd_decoder", "face_parsing", "landmarks", "face_detector")
 
 
 @dataclasses.dataclass
@@ -89,6 +83,9 @@ class Network:
     #: Makes inputs for a batch of that many.
     example: Callable[[int, torch.Generator], tuple[Tensor, ...]]
     checkpoint: nn.Module | None = None
+    #: Where goldens shall be small: what the one input is made of, and the part that is kept of each output.
+    pictures: Pictures | None = None
+    samples: Mapping[str, Sample] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for module in (self.module, self.checkpoint):
@@ -105,12 +102,6 @@ class Network:
         """The weights under the names of the published checkpoint."""
         state = (self.checkpoint or self.module).state_dict()
         return {official_name(key): value.detach().contiguous().clone() for key, value in state.items()}
-
-
-def half(network: Network) -> Network:
-    """``network`` in half precision, as a copy; its ports then carry f16."""
-    module = copy.deepcopy(network.module).half()
-    return dataclasses.replace(network, module=module)
 
 
 def official_name(key: str) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from ..presets import Preset
 from .generator import generator_network
 from .interface import Network
+from .random_faces import random_face_detector, random_face_parsing, random_landmarks, random_taesd
 from .unet import unet_network
 from .vae import vae_decoder_network, vae_encoder_network
 from .whisper import whisper_network
@@ -32,6 +33,10 @@ def build_random_networks(
             "vae_decoder": lambda: vae_decoder_network(vae),
             "vae_encoder": lambda: vae_encoder_network(vae),
             "whisper_encoder": lambda: random_whisper(preset, seed),
+            "taesd_decoder": lambda: random_taesd(preset, seed),
+            "face_parsing": lambda: random_face_parsing(preset, seed),
+            "landmarks": lambda: random_landmarks(preset, seed),
+            "face_detector": lambda: random_face_detector(preset, seed),
         }
         networks = {name: makers[name]() for name in names if name != "generator"}
         if "generator" in names:

@@ -22,13 +22,14 @@ from .interface import (
 def unet_network(unet: nn.Module, fold_time: bool = False) -> Network:
     """The network ``unet`` around a ``diffusers.UNet2DConditionModel``.
 
-    With ``fold_time`` the sinusoids of the time step are a constant of the graph. Otherwise they are computed
-    in the graph, on the device where it was traced, which binds a TorchScript file to that device. ``unet``
-    is changed.
+    With ``fold_time`` the sinusoids of the time step are a constant of the graph; ``unet`` is changed.
+    Otherwise they are computed in the graph, on the device where it was traced, which binds a TorchScript
+    file to that device.
     """
+    module = OneStepUNet(unet)
     if fold_time:
-        unet.time_proj = ConstantSinusoids(unet.time_proj)
-    return Network("unet", OneStepUNet(unet), unet_inputs(), [Port("latent", latent_shape())], unet_example)
+        module.fold_time()
+    return Network("unet", module, unet_inputs(), [Port("latent", latent_shape())], unet_example)
 
 
 def unet_inputs() -> list[Port]:
@@ -73,6 +74,11 @@ class OneStepUNet(nn.Module):
         self.unet = unet
         self.register_buffer("positions", sinusoidal_positions(AUDIO_TOKENS, FEATURE_DIM), persistent=False)
 
+    def fold_time(self) -> None:
+        """Make the sinusoids of the time step a constant."""
+        if not isinstance(self.unet.time_proj, ConstantSinusoids):
+            self.unet.time_proj = ConstantSinusoids(self.unet.time_proj, next(self.unet.parameters()).device)
+
     def forward(self, latents: Tensor, audio: Tensor) -> Tensor:
         tokens = audio + self.positions.to(audio.dtype)
         return self.unet(latents, UNET_TIMESTEP, encoder_hidden_states=tokens, return_dict=False)[0]
@@ -82,9 +88,9 @@ class OneStepUNet(nn.Module):
 class ConstantSinusoids(nn.Module):
     """The sinusoids ``[1, channels]`` of the one time step, whatever it is asked for."""
 
-    def __init__(self, projection: nn.Module) -> None:
+    def __init__(self, projection: nn.Module, device: torch.device) -> None:
         super().__init__()
-        sinusoids = projection(torch.tensor([UNET_TIMESTEP]))
+        sinusoids = projection(torch.tensor([UNET_TIMESTEP], device=device))
         self.register_buffer("sinusoids", sinusoids, persistent=False)
 
     def forward(self, timesteps: Tensor) -> Tensor:

@@ -6,22 +6,29 @@ import torch
 from torch import Tensor, nn
 
 from .interface import IMAGE_SIZE, LATENT_CHANNELS, LATENT_SIZE, SCALING_FACTOR, Network, Port, portable_class
+from .samples import Pictures, Sample
 from .unet import latent_shape
 
 #: Shape of a batch of faces.
 IMAGE_SHAPE: tuple[int | str, ...] = ("batch", 3, IMAGE_SIZE, IMAGE_SIZE)
+#: What a small golden keeps of them.
+IMAGE_SAMPLE = Sample((1, 1, 4, 4))
 
 
 def vae_decoder_network(vae: nn.Module) -> Network:
     """The network ``vae_decoder`` around a ``diffusers.AutoencoderKL``."""
     ports = [Port("latent", latent_shape())], [Port("image", IMAGE_SHAPE)]
-    return Network("vae_decoder", LatentDecoder(vae), *ports, decoder_example)
+    return Network(
+        "vae_decoder", LatentDecoder(vae), *ports, decoder_example, samples={"image": IMAGE_SAMPLE}
+    )
 
 
 def vae_encoder_network(vae: nn.Module) -> Network:
     """The network ``vae_encoder`` around a ``diffusers.AutoencoderKL``."""
     outputs = [Port("latent_mean", latent_shape()), Port("latent_std", latent_shape())]
-    return Network("vae_encoder", LatentEncoder(vae), [Port("image", IMAGE_SHAPE)], outputs, encoder_example)
+    inputs = [Port("image", IMAGE_SHAPE)]
+    pictures = Pictures("vae_encoder.image", 2.0**-7, lambda count: (IMAGE_SIZE, IMAGE_SIZE))
+    return Network("vae_encoder", LatentEncoder(vae), inputs, outputs, encoder_example, pictures=pictures)
 
 
 def decoder_example(count: int, rng: torch.Generator) -> tuple[Tensor, ...]:
