@@ -43,6 +43,8 @@ LOG = logging.getLogger("make_random_bundle")
 
 #: The networks that golden/pipeline.safetensors runs.
 PIPELINE_MODELS = {"unet", "vae_decoder", "whisper_encoder"}
+#: The networks that golden/reference.safetensors runs.
+REFERENCE_MODELS = set(MODEL_NAMES) - {"taesd_decoder"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,12 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     models, files = export_all(networks, args)
     failures: list[str] = []
-    if not args.no_golden:
+    if args.golden != "none":
         for network in networks.values():
-            files += add_golden(network, models[network.name], args, failures)
-        if networks.keys() >= PIPELINE_MODELS:
-            tensors = golden.pipeline_golden(networks, args.seed + 8, args.pipeline_frames)
-            files += golden.write_golden(args.out / "golden", "pipeline", tensors, {}, args.npy)
+            files += check_and_keep(network, models[network.name], args, failures)
+        files += whole_runs(networks, args)
     head = {
         "weights": "random",
         "preset": args.preset,
@@ -117,18 +117,20 @@ def export_all(
     return models, [path for files in written.values() for paths in files.values() for path in paths]
 
 
-def add_golden(
+def check_and_keep(
     network: Network, entry: dict[str, Any], args: argparse.Namespace, failures: list[str]
 ) -> list[Path]:
-    """Write the golden of ``network`` and compare its files; return what was written, and add to
-    ``failures``."""
+    """Compare the files of ``network`` with PyTorch and write its golden.
+
+    Returns what was written; adds to ``failures``.
+    """
     files: list[Path] = []
     entry["max_abs_diff"] = {}
     small = args.golden == "small" or network.name not in FIRST_MODELS
     # A batch that differs from the traced one exposes baked-in sizes.
     for batch in sorted({args.golden_batch, 1, 3 if args.golden_batch == 1 else 1}):
         inputs, outputs = golden.golden_for(network, batch, args.seed + 7, small)
-        if batch == args.golden_batch:
+        if batch == args.golden_batch and args.golden != "pipeline":
             folder = args.out / "golden"
             files = golden.write_model_golden(folder, network, inputs, outputs, small, args.npy)
             entry["golden"] = f"golden/{files[0].name}"
@@ -146,6 +148,21 @@ def add_golden(
         entry["max_abs_diff"]["transformers"] = worst
         if not worst <= golden.TOLERANCES["fp32"]:
             failures.append(f"{network.name} differs from transformers by {worst:.3e}")
+    return files
+
+
+def whole_runs(networks: Mapping[str, Network], args: argparse.Namespace) -> list[Path]:
+    """Write the goldens that need several networks, where those are there."""
+    folder = args.out / "golden"
+    files: list[Path] = []
+    if networks.keys() >= PIPELINE_MODELS:
+        tensors = golden.pipeline_golden(networks, args.seed + 8, args.pipeline_frames)
+        files += golden.write_golden(folder, "pipeline", tensors, {}, args.npy)
+    if networks.keys() >= REFERENCE_MODELS and args.golden != "pipeline":
+        # OpenCV and Pillow are needed from here on alone.
+        from musetalk.reference.run import Reference
+
+        files += golden.write_golden(folder, "reference", *Reference(networks).run(), args.npy)
     return files
 
 
@@ -187,16 +204,19 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--golden",
-        choices=("whole", "small"),
+        choices=("whole", "small", "pipeline", "none"),
         default="whole",
-        help="small: pictures by formula and samples of them, for the first four networks too",
+        help="small: large inputs by formula, samples of large outputs; pipeline: the end-to-end run alone; "
+        "none: no checks either",
+    )
+    parser.add_argument(
+        "--no-golden", dest="golden", action="store_const", const="none", help="as --golden none"
     )
     parser.add_argument("--golden-batch", type=int, default=2)
     parser.add_argument(
         "--pipeline-frames", type=int, default=4, help="video frames of golden/pipeline.safetensors"
     )
     parser.add_argument("--npy", action="store_true", help="write golden tensors as .npy too")
-    parser.add_argument("--no-golden", action="store_true", help="skip golden tensors and checks")
     parser.add_argument(
         "--tolerance", type=float, default=None, help="largest difference allowed (default by dtype)"
     )
@@ -207,7 +227,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args.dtype = [precision for precision in PRECISIONS if precision in args.dtype]
     if args.exporter == "dynamo" and args.opset < 18:
         parser.error("the dynamo exporter needs --opset 18 or higher")
-    if args.device != "cpu" and not args.no_golden:
+    if args.device != "cpu" and args.golden != "none":
         parser.error("goldens are made on the CPU: give --no-golden with --device")
     return args
 

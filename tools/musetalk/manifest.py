@@ -21,7 +21,16 @@ from .networks import interface as sizes
 #: Raise it when a reader would have to change.
 MANIFEST_VERSION = 1
 #: Libraries that shape the files.
-LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy")
+LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "opencv-python-headless",
+    "Pillow",
+)
 
 
 def pipeline_constants() -> dict[str, Any]:

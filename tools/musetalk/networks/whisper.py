@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .interface import FEATURE_DIM, HIDDEN_STATES, MEL_BINS, Network, Port, portable_class
+from .samples import Sample
 
 
 def whisper_network(encoder: nn.Module, width: int = FEATURE_DIM) -> Network:
@@ -16,6 +17,7 @@ def whisper_network(encoder: nn.Module, width: int = FEATURE_DIM) -> Network:
         [Port("mel", ("batch", MEL_BINS, "mel_frames"))],
         [Port("features", ("batch", "steps", HIDDEN_STATES, FEATURE_DIM))],
         whisper_example,
+        samples={"features": Sample((1, 4, 1, 1))},
     )
 
 
