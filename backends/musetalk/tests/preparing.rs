@@ -4,13 +4,14 @@ mod pipeline;
 
 use std::sync::Arc;
 
-use pipeline::bundle::{self, FOUR};
-use pipeline::clip::{Clip, HEIGHT, WIDTH};
-use pipeline::stage::{Diary, Impatient, create, plugin, prepare, refusal};
 use lipcast_musetalk::face::boxes::FaceBox;
+use lipcast_musetalk::import::{BOXES_ASSET, MASKS_ASSET};
 use lipcast_musetalk::networks::Network;
 use lipcast_plugins_api::loader::{Avatar, Instance, NoProgress};
 use lipcast_plugins_api::types::{Code, Rect};
+use pipeline::bundle::{self, FOUR};
+use pipeline::clip::{Clip, HEIGHT, WIDTH};
+use pipeline::stage::{Diary, Impatient, create, plugin, prepare, refusal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -157,7 +158,7 @@ fn trembling_landmarks_make_steady_boxes_and_the_log_tells() {
 fn boxes_that_come_with_the_source_are_taken_as_they_are() {
     let (_folder, instance) = instance(json!({"extra_margin": 40}));
     let boxes = |json: &str| Clip {
-        assets: vec![("musetalk/boxes.json".into(), json.as_bytes().into())],
+        assets: vec![(BOXES_ASSET.into(), json.as_bytes().into())],
         middle: |_| [160.0, 140.0],
         ..Clip::default()
     };
@@ -168,9 +169,44 @@ fn boxes_that_come_with_the_source_are_taken_as_they_are() {
     // Nothing of the mask lies below the box: no margin was added.
     assert!(found[0].y + found[0].height <= 240 && found[0].x >= 90 && found[0].x + found[0].width <= 230);
     assert!(found[4].y + found[4].height <= HEIGHT);
-    for (json, what) in [("[null]", "has 1 boxes for 6 frames"), ("[1]", "musetalk/boxes.json: ")] {
+    for (json, what) in [("[null]", "has 1 boxes for 6 frames"), ("[1]", "musetalk-boxes.json: ")] {
         let (code, message) = refusal(prepare(&instance, &boxes(json)));
         assert!(code == Code::InvalidArg && message.contains(what), "{message}");
+    }
+}
+
+#[test]
+fn masks_that_come_with_the_source_are_taken_as_they_are() {
+    let (_folder, instance) = instance(json!({}));
+    let boxes = "[[90,60,230,240],[90,60,230,240],null,null,null,null]";
+    // Of the square around the box, 270 pixels wide, rows 200 to 219 and columns 60 to 99 show the face.
+    let square = [25_i32, 15, 295, 285];
+    let mut masks = [&b"LCMASKS1"[..], &6_u32.to_le_bytes()].concat();
+    for _ in 0..6 {
+        masks.extend(square.iter().flat_map(|at| at.to_le_bytes()));
+        masks.extend((0..270 * 270).map(|at| {
+            let (row, column) = (at / 270, at % 270);
+            if (200..220).contains(&row) && (80..100).contains(&column) { 77 } else { 0 }
+        }));
+    }
+    let clip = |masks: &[u8]| Clip {
+        assets: vec![(BOXES_ASSET.into(), boxes.as_bytes().into()), (MASKS_ASSET.into(), masks.into())],
+        ..Clip::default()
+    };
+    let avatar = avatar(&instance, &clip(&masks));
+    let mask = avatar.frame_mask(1).unwrap();
+    // From column 25 + 80 on: the even one before.
+    assert_eq!(mask.rect, Rect::new(104, 214, 22, 22));
+    let alpha = mask.alpha.unwrap();
+    assert_eq!(alpha.iter().filter(|alpha| **alpha == 77).count(), 400);
+    assert_eq!(alpha.iter().filter(|alpha| **alpha == 0).count(), 22 * 22 - 400);
+
+    for (broken, what) in
+        [(&masks[..masks.len() - 1], "cut off"), (&b"LCMASKS1\0\0\0\0"[..], "0 masks for 6")]
+    {
+        let (code, message) = refusal(prepare(&instance, &clip(broken)));
+        assert!(code == Code::InvalidArg && message.contains(what), "{message}");
+        assert!(message.starts_with("musetalk-masks.bin: "), "{message}");
     }
 }
 

@@ -19,8 +19,8 @@ use crate::networks::{Network, Tensor};
 use crate::settings::Settings;
 use crate::worker::{Urgency, Worker};
 
-/// Steps that looking at one frame takes at most before the operation is asked whether to go on.
-pub(super) const DWPOSE: [usize; 4] = [1, 3, pose::HEIGHT, pose::WIDTH];
+/// Shape of the landmark network's input for one frame.
+const POSE_INPUT: [usize; 4] = [1, 3, pose::HEIGHT, pose::WIDTH];
 
 /// The face of one frame.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +136,7 @@ impl Looker<'_> {
     }
 
     fn simcc(&self, image: Vec<f32>) -> Result<[Vec<f32>; 2], Error> {
-        let inputs = vec![Tensor::new(DWPOSE, image)];
+        let inputs = vec![Tensor::new(POSE_INPUT, image)];
         let (_, outputs) =
             self.worker.run(Network::Landmarks, inputs, Urgency::Background(self.operation))?;
         let sizes = [pose::POINTS * pose::BINS_X, pose::POINTS * pose::BINS_Y];

@@ -2,7 +2,8 @@
 //!
 //! In: RGB frames, landmarks where the bundle has no network for them. Out: the bytes of [`crate::avatar`]'s blob, in
 //! order. The frames pass twice, since a box depends on those before and after it; no more are held at a time than the
-//! encoder takes in one batch.
+//! encoder takes in one batch. What comes with the source from an avatar that MuseTalk had prepared is not looked for
+//! again.
 //!
 //! ```text
 //! pass 1   frame ─► landmarks, detector ─► box ─► smoothed over time
@@ -26,6 +27,7 @@ use lipcast_plugins_api::author::{AvatarSource, Code, Error, Operation};
 
 use self::faces::{Face, Found};
 use self::frames::Frames;
+use self::given::Given;
 use self::latents::Encoder;
 use crate::avatar::{Fingerprint, Header, PreparedFace, Writer};
 use crate::face::{boxes, outline, parsing};
@@ -69,8 +71,9 @@ impl Preparation<'_> {
             return Err(Error::new(Code::ModelMissing, message));
         }
         let frames = self.source.frame_count();
-        let found = match given::boxes(self.source)? {
-            Some(boxes) => faces::given(&boxes, self.source),
+        let given = Given::read(self.source)?;
+        let found = match &given.boxes {
+            Some(boxes) => faces::given(boxes, self.source),
             None => {
                 let mut step = |index| self.step(0, index, "faces");
                 faces::find(self.source, self.worker, self.settings, self.operation, &mut step)?
@@ -85,16 +88,23 @@ impl Preparation<'_> {
             shifted: self.settings.compat.shift_latents,
         };
         let writer = Writer::new(&header, self.fingerprint, sink)?;
-        let faces = self.write(found.faces, writer)?;
+        let faces = self.write(found.faces, &given, writer)?;
         Ok(Summary { frames, faces, jitter: found.jitter })
     }
 
     /// The second pass. Gives the number of frames that are drawn on.
-    fn write(&self, faces: Vec<Option<Face>>, mut writer: Writer<'_>) -> Result<u32, Error> {
+    fn write(
+        &self,
+        faces: Vec<Option<Face>>,
+        given: &Given<'_>,
+        mut writer: Writer<'_>,
+    ) -> Result<u32, Error> {
         let batch = self.worker.device().buckets.iter().max().copied().unwrap_or(1).min(MOST_ENCODED);
         let mut encoder = Encoder::new(self.worker, self.settings.compat.sample);
         let mut waiting: VecDeque<Option<PreparedFace>> = VecDeque::new();
         let mut frames = Frames::new(self.source);
+        let (width, height) = self.source.size();
+        let canvas = [width, height];
         let mut drawn = 0;
         for (index, face) in (0..).zip(faces) {
             self.step(1, index, "masks and latents")?;
@@ -102,7 +112,11 @@ impl Preparation<'_> {
                 None => None,
                 Some(face) => {
                     frames.read(index)?;
-                    self.cut(frames.view(), &face, &mut encoder)?
+                    let patch = match given.mask(index) {
+                        Some(mask) => Some(mask.patch(face.bounds, canvas)),
+                        None => self.patch(frames.view(), &face)?,
+                    };
+                    patch.and_then(|patch| cut(frames.view(), &face, patch, &mut encoder))
                 }
             };
             drawn += u32::from(prepared.is_some());
@@ -119,25 +133,6 @@ impl Preparation<'_> {
             ));
         }
         Ok(drawn)
-    }
-
-    /// Hands the face to the encoder and makes its mask. `None`: the mask shows nothing of it.
-    fn cut(
-        &self,
-        frame: View<'_, 3>,
-        face: &Face,
-        encoder: &mut Encoder<'_>,
-    ) -> Result<Option<PreparedFace>, Error> {
-        let Some(MaskPatch { rect, alpha }) = self.patch(frame, face)? else { return Ok(None) };
-        if rect.is_empty() {
-            return Ok(None);
-        }
-        // Like a slice of the reference's array, it ends where the picture does.
-        let (width, height) = (frame.width() as u32, frame.height() as u32);
-        let [left, top, right, bottom] = boxes::clamped(face.bounds, width, height).map(|at| at as usize);
-        let cut = frame.window(left, top, right - left, bottom - top);
-        encoder.push(lanczos4(cut, [FACE, FACE]).pixels());
-        Ok(Some(PreparedFace { patch: rect, face: face.bounds, latents: Vec::new(), alpha }))
     }
 
     /// Encodes what waits and writes all frames up to it.
@@ -215,4 +210,22 @@ impl Preparation<'_> {
         self.operation.progress((from + (to - from) * u64::from(index) / all) as u32, stage);
         Ok(())
     }
+}
+
+/// Hands the face to the encoder. `None`: its mask shows nothing of it.
+fn cut(
+    frame: View<'_, 3>,
+    face: &Face,
+    MaskPatch { rect, alpha }: MaskPatch,
+    encoder: &mut Encoder<'_>,
+) -> Option<PreparedFace> {
+    if rect.is_empty() {
+        return None;
+    }
+    // Like a slice of the reference's array, it ends where the picture does.
+    let (width, height) = (frame.width() as u32, frame.height() as u32);
+    let [left, top, right, bottom] = boxes::clamped(face.bounds, width, height).map(|at| at as usize);
+    let part = frame.window(left, top, right - left, bottom - top);
+    encoder.push(lanczos4(part, [FACE, FACE]).pixels());
+    Some(PreparedFace { patch: rect, face: face.bounds, latents: Vec::new(), alpha })
 }

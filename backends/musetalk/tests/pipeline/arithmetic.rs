@@ -21,8 +21,9 @@
 //! | `panic_at = n` | the n-th call of `generate` panics |
 //! | `lose_at = n` | the n-th call of `generate` loses the device |
 //! | `overflow = x` | `generate` finds its output unusable when a latent is larger than x, as half precision does |
-//! | `open_ms = n` | opening takes so long |
+//! | `open_when = file` | opening takes until that file is there |
 
+use std::path::Path;
 use std::time::Duration;
 
 use lipcast_musetalk::bundle::Bundle;
@@ -53,7 +54,11 @@ impl Networks for Arithmetic {
 
     fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
         let options = settings.options.clone();
-        std::thread::sleep(Duration::from_millis(options["open_ms"].as_u64().unwrap_or(0)));
+        if let Some(file) = options["open_when"].as_str() {
+            while !Path::new(file).exists() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         let mut gains = Vec::new();
         for network in Network::ALL {
             let Some(file) = bundle.file(network, Self::FORMAT, "fp32") else { continue };
