@@ -1,6 +1,6 @@
 """Takes over DWPose's published ONNX file: the same arithmetic under the names and axes of a bundle.
 
-In: `dw-ll_ucoco_384.onnx`. Out: `landmarks.onnx` in the bundle's folder, and a way to run it.
+In: ``dw-ll_ucoco_384.onnx``. Out: ``landmarks.onnx`` in the bundle's folder, and a way to run it.
 """
 
 from __future__ import annotations
@@ -24,31 +24,37 @@ TOLERANCE = 1e-3
 BATCH = "batch"
 
 
-def adopt(path: Path, target: Path, any_hash: bool) -> None:
-    """Writes the graph of `path` to `target`, with our ports and a batch of any size.
+class PublishedPose:
+    """The published graph, read and given a bundle's ports. Unless ``any_hash``, it has to be the published
+    file to the last byte."""
 
-    Unless `any_hash`, it has to be the published file to the last byte.
-    """
-    import onnx
+    def __init__(self, path: Path, any_hash: bool) -> None:
+        import onnx
 
-    found = sha256_of(path)
-    if found != PUBLISHED_SHA256 and not any_hash:
-        raise CheckpointError(
-            f"{path}: has SHA-256 {found}, the published file has {PUBLISHED_SHA256}; "
-            "--any-dwpose takes it as it is"
-        )
-    try:
-        model = onnx.load(str(path))
-        onnx.checker.check_model(model)
-    except Exception as error:  # The parser's own errors have no common base.
-        raise CheckpointError(f"{path}: no ONNX file that can be used: {first_line(error)}") from error
-    for tensor in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise CheckpointError(f"{path}: {tensor.name} holds a value that is not finite")
-    match_ports(model, path)
-    onnx.save_model(model, str(target))
-    check_batches(path, target)
+        self.path = path
+        found = sha256_of(path)
+        if found != PUBLISHED_SHA256 and not any_hash:
+            raise CheckpointError(
+                f"{path}: has SHA-256 {found}, the published file has {PUBLISHED_SHA256}; "
+                "--any-dwpose takes it as it is"
+            )
+        try:
+            self.model = onnx.load(str(path))
+            onnx.checker.check_model(self.model)
+        except Exception as error:  # The parser's own errors have no common base.
+            raise CheckpointError(f"{path}: no ONNX file that can be used: {first_line(error)}") from error
+        for tensor in self.model.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise CheckpointError(f"{path}: {tensor.name} holds a value that is not finite")
+        match_ports(self.model, path)
+
+    def write(self, target: Path) -> None:
+        """Writes the graph to ``target``, and runs it on one picture and on several."""
+        import onnx
+
+        onnx.save_model(self.model, str(target))
+        check_batches(self.path, target)
 
 
 def match_ports(model: Any, path: Path) -> None:
@@ -90,7 +96,7 @@ def shape_of(value: Any) -> list[int | str]:
 
 
 def rename(graph: Any, old: str, new: str) -> None:
-    """Renames a tensor of `graph` wherever a node reads or writes it."""
+    """Renames a tensor of ``graph`` wherever a node reads or writes it."""
     for node in graph.node:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
@@ -113,6 +119,6 @@ def check_batches(path: Path, target: Path) -> None:
 
 
 def landmarks_ports() -> Network:
-    """The network `landmarks` without weights, for its ports and examples."""
+    """The network ``landmarks`` without weights, for its ports and examples."""
     with torch.device("meta"):
         return landmarks_network(RtmPose())

@@ -49,7 +49,7 @@ class Row:
         return 1e3 / (self.unet.ms + self.decoder.ms)
 
     def line(self, rate: float | None) -> str:
-        """The row of the table; `rate` is that of the matrix product, TFLOP/s."""
+        """The row of the table; ``rate`` is that of the matrix product, TFLOP/s."""
         share = f"{100 * self.gflops * self.fps / 1e3 / rate:9.1f} %" if rate else f"{'?':>11}"
         memory = max(self.unet.memory, self.decoder.memory)
         return (
@@ -75,7 +75,7 @@ class Clock:
         return Timing(ms, torch.cuda.max_memory_allocated(self.device) // MIB if self.cuda else 0)
 
     def median_ms(self, call: Callable[[], Any]) -> float:
-        """The median duration of `call`, ms, after two that are not counted."""
+        """The median duration of ``call``, ms, after two that are not counted."""
         # The first calls choose kernels and fill caches; the next tells how many can be timed.
         for _ in range(2):
             call()

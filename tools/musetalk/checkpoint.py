@@ -1,8 +1,8 @@
 """Reads other people's weights without running their code, and holds them to exact names and shapes.
 
-In: a `.pth`, `.pt` or `.bin` file of PyTorch (the zip layout, or the one before 1.6) or a `.safetensors`
-file. Out: a flat dict from key to f32 tensor in main memory (counters stay integers). Whatever is wrong is a
-`CheckpointError` whose one line names the file, and the key where there is one.
+In: a ``.pth``, ``.pt`` or ``.bin`` file of PyTorch (the zip layout, or the one before 1.6) or a
+``.safetensors`` file. Out: a flat dict from key to f32 tensor in main memory (counters stay integers).
+Whatever is wrong is a ``CheckpointError`` whose one line names the file, and the key where there is one.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class CheckpointError(Exception):
 
 
 def read(path: Path, below: str | None = None) -> dict[str, Tensor]:
-    """The tensors of `path`; with `below`, those of the dict that lies under this name (`state_dict`, say).
+    """The tensors of ``path``; with ``below``, those of the dict that lies under this name (``state_dict``,
+    say).
 
-    A checkpoint that has a `below` may hold a training log beside the weights. It is read as inert data.
+    A checkpoint that has a ``below`` may hold a training log beside the weights. It is read as inert data.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: not there")
@@ -57,7 +58,7 @@ def read(path: Path, below: str | None = None) -> dict[str, Tensor]:
 
 
 def fit(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
-    """Puts `state` into `module`, which may have been made on the meta device; nothing is copied.
+    """Puts ``state`` into ``module``, which may have been made on the meta device; nothing is copied.
 
     Every key of the module has to be there with its shape, and no other. Values have to be finite.
     Counters of training steps may be missing.
@@ -88,7 +89,7 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
 
 
 def overflows_half(state: Mapping[str, Tensor]) -> str | None:
-    """The first key whose values do not fit into 16-bit floats, with the value; `None` when all do."""
+    """The first key whose values do not fit into 16-bit floats, with the value; ``None`` when all do."""
     for key, tensor in state.items():
         if tensor.is_floating_point() and tensor.numel():
             largest = float(tensor.abs().max())
@@ -143,8 +144,8 @@ def _inert_log() -> list[tuple[type, str]]:
     """What an mmengine checkpoint names beside its weights, each mapped to a class of its own that does
     nothing.
 
-    The names are those that `mmengine.logging.HistoryBuffer` and the NumPy arrays and scalars in it pickle
-    to; `getattr` is how its methods are named. None of the real ones is looked up, let alone called.
+    The names are those that ``mmengine.logging.HistoryBuffer`` and the NumPy arrays and scalars in it pickle
+    to; ``getattr`` is how its methods are named. None of the real ones is looked up, let alone called.
     """
     names = [
         "mmengine.logging.history_buffer.HistoryBuffer",

@@ -4,12 +4,12 @@ Python.
     .venv/bin/python tools/musetalk/compile_for_gpu.py --models models --bundle bundle
     .venv/bin/python tools/musetalk/compile_for_gpu.py --random full --bundle bundle --max-autotune
 
-In: official folders as `export_musetalk.py` takes them, or a preset and a seed of random weights; the same
-that the bundle was made of. Out, in the bundle's folder: `generator.b{N}.fp16.pt2` for each batch size N, and
-`compiled.json`, which says what they were made for and from. A package takes `latents` [N, 8, 32, 32] and
-`audio` [N, 50, 384], both f16, on the device, and returns two tensors there: `frames` u8 [N, 256, 256, 3],
-RGB, rounded half to even; and `finite` bool [2], whether every value of the UNet's latent and of the
-decoder's picture is finite.
+In: official folders as ``export_musetalk.py`` takes them, or a preset and a seed of random weights; the same
+that the bundle was made of. Out, in the bundle's folder: ``generator.b{N}.fp16.pt2`` for each batch size N,
+and ``compiled.json``, which says what they were made for and from. A package takes ``latents`` [N, 8, 32, 32]
+and ``audio`` [N, 50, 384], both f16, on the device, and returns two tensors there: ``frames`` u8 [N, 256,
+256, 3], RGB, rounded half to even; and ``finite`` bool [2], whether every value of the UNet's latent and of
+the decoder's picture is finite.
 
 A package holds its weights, and machine code for GPUs of the compute capability that it was compiled on and
 for this very version of torch; elsewhere compile again. It is kept when it gives what the networks give
@@ -42,7 +42,7 @@ from musetalk.presets import PRESETS
 from musetalk.sources import VERSIONS, Models
 from musetalk.speaking import DECODERS, RgbGenerator, Speaking, official_speaking, random_speaking
 
-#: Raise it when a reader of `compiled.json` would have to change.
+#: Raise it when a reader of ``compiled.json`` would have to change.
 COMPILED_VERSION = 1
 #: Seed of the inputs that a package is compared with.
 PROBE_SEED = 7
@@ -85,7 +85,8 @@ class Levers:
 
 
 def compile_generator(parts: Speaking, folder: Path, target: Target, levers: Levers) -> dict[str, str]:
-    """Compiles into `folder`; returns the file name of each batch size. `parts` are moved to the device."""
+    """Compiles into ``folder``; returns the file name of each batch size. ``parts`` are moved to the
+    device."""
     dtype = DTYPES[target.precision]
     parts.place(target.device, dtype, levers.channels_last)
     generator = RgbGenerator(parts).eval()
@@ -123,7 +124,7 @@ def insist_on_finite(parts: Speaking, finite: Tensor) -> None:
 
 
 def compare(name: str, got: Sequence[Tensor], expected: Sequence[Tensor], allowed: float) -> None:
-    """Refuses outputs that differ from `expected` by more than rounding makes them."""
+    """Refuses outputs that differ from ``expected`` by more than rounding makes them."""
     for a, b in zip(got, expected, strict=True):
         if a.shape != b.shape or a.dtype != b.dtype:
             raise CompileError(f"{name} gives {a.dtype} {list(a.shape)}, expected {b.dtype} {list(b.shape)}")
@@ -152,7 +153,7 @@ def milliseconds(call: Callable[..., Any], inputs: tuple[Tensor, ...], device: s
 def describe(
     parts: Speaking, names: dict[str, str], folder: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """What `compiled.json` says."""
+    """What ``compiled.json`` says."""
     cuda = options.device.startswith("cuda")
     return {
         "compiled_version": COMPILED_VERSION,
@@ -200,8 +201,8 @@ def levers_of(options: argparse.Namespace) -> Levers:
 
 
 def install(drafts: Path, bundle: Path, compiled: dict[str, Any]) -> None:
-    """Puts packages and `compiled.json` in place of those that the bundle had; the description goes first and
-    comes last."""
+    """Puts packages and ``compiled.json`` in place of those that the bundle had; the description goes first
+    and comes last."""
     (bundle / "compiled.json").unlink(missing_ok=True)
     for old in bundle.glob("generator.b*.pt2"):
         old.unlink()
@@ -214,7 +215,7 @@ def install(drafts: Path, bundle: Path, compiled: dict[str, Any]) -> None:
 
 
 def batch_list(text: str) -> list[int]:
-    """Rising batch sizes from `1,4,8`."""
+    """Rising batch sizes from ``1,4,8``."""
     batches = sorted({int(item) for item in text.split(",")})
     if batches[0] < 1:
         raise argparse.ArgumentTypeError("a batch has at least 1 frame")

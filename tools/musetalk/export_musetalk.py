@@ -4,10 +4,10 @@
     .venv/bin/python tools/musetalk/export_musetalk.py --models models --out bundle
     .venv/bin/python tools/musetalk/export_musetalk.py --models models --out bundle --version v1 --dtype fp32
 
-In: the folder `models` as MuseTalk's own scripts fill it; `tools/musetalk/README.md` lists its files. Nothing
-is fetched. Out: a new folder with each network as ONNX and TorchScript, goldens, and `manifest.json`. It
-appears when every file was run and agrees with PyTorch; when anything fails, nothing is left. Files of
-weights are read without running code in them.
+In: the folder ``models`` as MuseTalk's own scripts fill it; ``tools/musetalk/README.md`` lists its files.
+Nothing is fetched. Out: a new folder with each network as ONNX and TorchScript, goldens, and
+``manifest.json``. It appears when every file was run and agrees with PyTorch; when anything fails, nothing is
+left. Files of weights are read without running code in them.
 
 With everything on, the bundle takes 12 GB, and the export some 20 GB of memory and of disk meanwhile.
 """
@@ -92,8 +92,8 @@ class Collection:
     networks: dict[str, Network]
     #: Sizes of each, for the manifest.
     configs: dict[str, Any]
-    #: DWPose's own ONNX file, where it is there.
-    pose_onnx: Path | None
+    #: DWPose's own graph, where it is there.
+    pose_onnx: adopt.PublishedPose | None
     #: Optional files that are not there.
     absent: list[sources.Source]
 
@@ -101,8 +101,8 @@ class Collection:
 def export(
     models: Models, out: Path, options: Options = Options(), say: Callable[[str], None] = print
 ) -> None:
-    """Makes the bundle `out`, which must not exist; raises `ExportError` or `CheckpointError`, and leaves
-    nothing."""
+    """Makes the bundle ``out``, which must not exist; raises ``ExportError`` or ``CheckpointError``, and
+    leaves nothing."""
     if out.exists():
         raise ExportError(f"{out}: exists already")
     collection = collect(models, options)
@@ -148,8 +148,12 @@ def collect(models: Models, options: Options) -> Collection:
             networks.append(make(module))
         else:
             absent.append(source)
-    pose_onnx = models.find(sources.POSE_ONNX) if "onnx" in options.formats else None
-    if pose_onnx is None and "onnx" in options.formats and "landmarks" not in configs:
+    pose_onnx = None
+    if "onnx" in options.formats and (path := models.find(sources.POSE_ONNX)):
+        pose_onnx = adopt.PublishedPose(path, options.any_dwpose)
+        if "torchscript" not in options.formats and sources.POSE_WEIGHTS in absent:
+            absent.remove(sources.POSE_WEIGHTS)
+    elif "onnx" in options.formats and "landmarks" not in configs:
         absent.append(sources.POSE_ONNX)
     return Collection({network.name: network for network in networks}, configs, pose_onnx, absent)
 
@@ -206,14 +210,14 @@ def write_bundle(
         off = ", ".join(f"{key} {far:.1e}" for key, far in entries[name]["max_abs_diff"].items())
         say(f"{name}: {time.monotonic() - clock:.0f} s; largest difference: {off}")
     if collection.pose_onnx and "landmarks" not in collection.networks:
-        files += write_published_pose(collection.pose_onnx, folder, entries, options)
+        files += write_published_pose(collection.pose_onnx, folder, entries)
         say("landmarks: onnx, the published graph, in fp32")
     tensors = golden.pipeline_golden(collection.networks, GOLDEN_SEED)
     files += golden.write_golden(folder / "golden", "pipeline", tensors, {})
     head = {
         "weights": "official",
         "version": models.version,
-        "dtype": options.precisions[0],
+        "dtype": "fp32",  # Of the formats that do not name theirs.
         "precisions": list(options.precisions),
         "opset": options.opset,
         "configs": collection.configs,
@@ -233,14 +237,14 @@ def write_network(
     precisions = options.precisions_of(network.name)
     written = export_network(network, options.formats, precisions, folder, how)
     if network.name == "landmarks" and collection.pose_onnx and "fp32" in precisions:
-        adopt.adopt(collection.pose_onnx, written["onnx"][0], options.any_dwpose)
+        collection.pose_onnx.write(written["onnx"][0])
     return written
 
 
 def check(
     network: Network, written: dict[str, list[Path]], folder: Path, entry: dict[str, Any], options: Options
 ) -> Path:
-    """Writes the golden of `network` and runs each file on its inputs; too large a distance is an error."""
+    """Writes the golden of ``network`` and runs each file on its inputs; too large a distance is an error."""
     entry["max_abs_diff"] = {}
     small = network.name not in FIRST_MODELS
     for batch in BATCHES:
@@ -266,17 +270,17 @@ def check(
     return path
 
 
-def write_published_pose(path: Path, folder: Path, entries: dict[str, Any], options: Options) -> list[Path]:
+def write_published_pose(pose: adopt.PublishedPose, folder: Path, entries: dict[str, Any]) -> list[Path]:
     """The landmarks from the published graph alone; its golden is made by ONNX Runtime, from the file
     itself."""
     network = adopt.landmarks_ports()
     target = folder / "landmarks.onnx"
-    adopt.adopt(path, target, options.any_dwpose)
+    pose.write(target)
     inputs = [network.pictures.batch(BATCHES[0])]
     outputs = [torch.from_numpy(array) for array in golden.run_onnx(target, network, inputs)]
     made = golden.write_model_golden(folder / "golden", network, inputs, outputs, small=True)
     entry = model_entry(network, {"onnx": [target]})
-    entries[network.name] = entry | {"dtype": "fp32", "golden": f"golden/{made[0].name}"}
+    entries[network.name] = entry | {"golden": f"golden/{made[0].name}"}
     return [target, *made]
 
 
@@ -289,7 +293,7 @@ def graphs(network: str, options: Options) -> Iterator[tuple[str, str]]:
 
 
 def subset(choices: Sequence[str]) -> Callable[[str], list[str]]:
-    """An argparse type: some of `choices`, separated by commas, in their order."""
+    """An argparse type: some of ``choices``, separated by commas, in their order."""
 
     def parse(text: str) -> list[str]:
         asked = text.split(",")

@@ -1,9 +1,9 @@
 """Folds the UNet's time embedding into its convolutions' biases.
 
 MuseTalk runs one time step, 0, so what the embedding adds to each residual block is a constant vector, one
-value a channel: `time_emb_proj(silu(time_embedding(sinusoids(0))))`, added after `conv1`. Added to the bias
-of `conv1` instead, it saves the graph one linear layer and one addition a block; results differ by rounding
-alone.
+value a channel: ``time_emb_proj(silu(time_embedding(sinusoids(0))))``, added after ``conv1``. Added to the
+bias of ``conv1`` instead, it saves the graph one linear layer and one addition a block; results differ by
+rounding alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .networks.interface import UNET_TIMESTEP
 
 
 def fold_time_embedding(unet: nn.Module) -> int:
-    """Folds it into `unet`, a `diffusers.UNet2DConditionModel`, in place; returns how many residual blocks it
-    had."""
+    """Folds it into ``unet``, a ``diffusers.UNet2DConditionModel``, in place; returns how many residual
+    blocks it had."""
     from diffusers.models.resnet import ResnetBlock2D
 
     blocks = [
@@ -37,7 +37,7 @@ def fold_time_embedding(unet: nn.Module) -> int:
 
 
 class NoTimeEmbedding(nn.Module):
-    """Stands where the embedding was. Blocks without a projection take `None` for nothing to add."""
+    """Stands where the embedding was. Blocks without a projection take ``None`` for nothing to add."""
 
     def forward(self, _sinusoids: Tensor, _condition: Tensor | None = None) -> None:
         return None

@@ -9,7 +9,7 @@ them once more at the end: milliseconds a frame of UNet and decoder (medians), f
 after the other, the arithmetic of that as a share of the rate at which the same device multiplies large
 matrices, and its memory's peak.
 
-A section that fails says why and leaves the others alone. None begins once `--budget` seconds are spent.
+A section that fails says why and leaves the others alone. None begins once ``--budget`` seconds are spent.
 """
 
 from __future__ import annotations
@@ -170,22 +170,23 @@ class Levers:
         return tuple(t.to(self.options.device, self.dtype) for t in network.example(batch, rng))
 
     def time(self, network: Network, batch: int, call: Call | None = None) -> Timing:
-        """Times `call`, or the network as it is."""
+        """Times ``call``, or the network as it is."""
         inputs = self.inputs(network, batch)
-        # A compiled module has a length, and asking for it fails: only `None` means that there is none.
+        # A compiled module has a length, and asking for it fails: only ``None`` means that there is none.
         call = network.module if call is None else call
         return self.clock.timing(lambda: call(*inputs), batch)
 
     def compile(self, network: Network, batch: int) -> Call:
         """The network through the compiler, called once so that it is compiled."""
         mode = "max-autotune-no-cudagraphs" if self.options.max_autotune else None
-        call = torch.compile(network.module, mode=mode, fullgraph=True, dynamic=False)
+        compiler = {"backend": self.options.compiler, "mode": mode}
+        call = torch.compile(network.module, fullgraph=True, dynamic=False, **compiler)
         call(*self.inputs(network, batch))
         self.clock.synchronise()
         return call
 
     def captured(self, network: Network, call: Call, batch: int) -> Call:
-        """`call` as a CUDA graph over inputs of its own: what the result is called with is not read."""
+        """``call`` as a CUDA graph over inputs of its own: what the result is called with is not read."""
         if not self.clock.cuda:
             raise RuntimeError("CUDA graphs need a GPU")
         inputs = self.inputs(network, batch)
@@ -208,7 +209,7 @@ class Levers:
     def row(
         self, variant: str, batch: int, unet: Timing, decoder: Timing, network: Network | None = None
     ) -> None:
-        """Keeps and prints a row; `network` is the decoder where it is not the VAE's."""
+        """Keeps and prints a row; ``network`` is the decoder where it is not the VAE's."""
         gflops = self.gflops[self.unet.name] + self.gflops[(network or self.decoder).name]
         self.rows.append(Row(variant, batch, unet, decoder, gflops))
         print(self.rows[-1].line(self.rate), flush=True)
@@ -232,12 +233,12 @@ def describe(device: str) -> str:
 
 
 def numbers(text: str) -> list[int]:
-    """Batch sizes from `1,4,8`."""
+    """Batch sizes from ``1,4,8``."""
     return [int(item) for item in text.split(",")]
 
 
 def section_list(text: str) -> list[str]:
-    """Sections from `eager,compiled`, in the order in which they run."""
+    """Sections from ``eager,compiled``, in the order in which they run."""
     asked = text.split(",")
     if unknown := set(asked) - set(SECTIONS):
         raise argparse.ArgumentTypeError(
@@ -257,6 +258,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sections", type=section_list, default=list(SECTIONS), help=", ".join(SECTIONS))
     parser.add_argument("--batches", type=numbers, default=[1, 4, 8, 16], help="default 1,4,8,16")
     parser.add_argument("--compiled-batches", type=numbers, default=[8, 16], help="default 8,16")
+    parser.add_argument("--compiler", default="inductor", help="the backend of torch.compile")
     parser.add_argument(
         "--max-autotune", action="store_true", help="the compiler times kernels: many minutes"
     )

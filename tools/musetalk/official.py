@@ -1,7 +1,7 @@
 """MuseTalk's networks from the official files. Sizes come from the files; what the pipeline fixes is insisted
 on.
 
-In: a `Models` folder. Out: library modules with their weights, and the sizes that they were built with. A
+In: a ``Models`` folder. Out: library modules with their weights, and the sizes that they were built with. A
 network is built without memory for its weights first, so that names and shapes are compared before anything
 is allocated.
 """
@@ -47,14 +47,14 @@ WHISPER_FIXED = {
     "scale_embedding": False,
 }
 MEL_FIXED = {"feature_size": sizes.MEL_BINS, "sampling_rate": 16_000, "hop_length": 160, "n_fft": 400}
-#: The encoder's part of `whisper/config.json`; the rest of the file is about the decoder.
+#: The encoder's part of ``whisper/config.json``; the rest of the file is about the decoder.
 WHISPER_SIZES = (*WHISPER_FIXED, "encoder_attention_heads", "encoder_ffn_dim")
 #: Leaves of the VAE's attention, as the file of sd-vae-ft-mse calls them, and as diffusers does since 2023.
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def load_unet(models: Models) -> tuple[nn.Module, dict[str, Any]]:
-    """A `diffusers.UNet2DConditionModel`, and its configuration."""
+    """A ``diffusers.UNet2DConditionModel``, and its configuration."""
     from diffusers import UNet2DConditionModel
 
     version = models.version
@@ -72,7 +72,7 @@ def load_unet(models: Models) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def load_vae(models: Models) -> tuple[nn.Module, dict[str, Any]]:
-    """A `diffusers.AutoencoderKL`, and its configuration."""
+    """A ``diffusers.AutoencoderKL``, and its configuration."""
     from diffusers import AutoencoderKL
 
     path, weights = models.require(sources.VAE_CONFIG, sources.VAE_WEIGHTS)
@@ -88,7 +88,7 @@ def load_vae(models: Models) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def load_whisper(models: Models) -> tuple[nn.Module, dict[str, Any]]:
-    """The encoder of a `transformers.WhisperModel`, and its configuration."""
+    """The encoder of a ``transformers.WhisperModel``, and its configuration."""
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -109,7 +109,7 @@ def load_whisper(models: Models) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def load_bisenet(path: Path) -> tuple[BiSeNet, dict[str, Any]]:
-    """Face parsing from `79999_iter.pth`, and its width."""
+    """Face parsing from ``79999_iter.pth``, and its width."""
     state = read(path)
     config = {"width": outputs(state, "cp.resnet.conv1", path)}
     module = build(path, lambda: BiSeNet(**config))
@@ -118,7 +118,7 @@ def load_bisenet(path: Path) -> tuple[BiSeNet, dict[str, Any]]:
 
 
 def load_s3fd(path: Path) -> tuple[S3fd, dict[str, Any]]:
-    """The face detector from `s3fd-619a316812.pth`, and its width."""
+    """The face detector from ``s3fd-619a316812.pth``, and its width."""
     state = read(path)
     config = {"width": outputs(state, "conv1_1", path)}
     module = build(path, lambda: S3fd(**config))
@@ -127,10 +127,10 @@ def load_s3fd(path: Path) -> tuple[S3fd, dict[str, Any]]:
 
 
 def load_pose(path: Path) -> tuple[RtmPose, dict[str, Any]]:
-    """The landmarks from `dw-ll_ucoco_384.pth`, and their sizes.
+    """The landmarks from ``dw-ll_ucoco_384.pth``, and their sizes.
 
     The file is a checkpoint of its training, with a log and the optimiser's state; the weights lie in
-    `state_dict`.
+    ``state_dict``.
     """
     state = read(path, below="state_dict")
     # Mean and deviation of its pre-processing, which the pipeline has as constants.
@@ -151,7 +151,7 @@ def load_pose(path: Path) -> tuple[RtmPose, dict[str, Any]]:
 
 
 def load_taesd(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """TAESD's decoder as the attribute `decoder` of a module, and its configuration.
+    """TAESD's decoder as the attribute ``decoder`` of a module, and its configuration.
 
     The authors' own file numbers its layers from a clamp on, which has no weights; diffusers' file, which has
     the encoder too, numbers them from the convolution after it.
@@ -184,7 +184,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def known(path: Path, config: Mapping[str, Any], library: type[nn.Module]) -> dict[str, Any]:
-    """`config` with the defaults of the library's class; it may have no other keys than the class."""
+    """``config`` with the defaults of the library's class; it may have no other keys than the class."""
     parameters = inspect.signature(library.__init__).parameters
     if unknown := sorted(set(config) - set(parameters)):
         raise CheckpointError(f"{path}: has keys that {library.__name__} does not know: {', '.join(unknown)}")
@@ -201,7 +201,7 @@ def insist(path: Path, config: Mapping[str, Any], fixed: Mapping[str, Any]) -> N
 
 
 def build(path: Path, make: Callable[[], nn.Module]) -> Any:
-    """The module that `make` makes, without memory for its weights; `path` is to blame when it cannot be
+    """The module that ``make`` makes, without memory for its weights; ``path`` is to blame when it cannot be
     made."""
     try:
         with torch.device("meta"):
@@ -221,7 +221,7 @@ def build(path: Path, make: Callable[[], nn.Module]) -> Any:
 
 
 def with_new_attention_names(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """`state` under the names of today, whichever of the two it has."""
+    """``state`` under the names of today, whichever of the two it has."""
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
         head, _, leaf = key.rpartition(".")
@@ -235,7 +235,7 @@ def with_new_attention_names(state: Mapping[str, Tensor], path: Path) -> dict[st
 
 
 def below(state: Mapping[str, Tensor], prefixes: tuple[str, ...], path: Path) -> dict[str, Tensor]:
-    """The part of `state` below the first of `prefixes` that it has, without it."""
+    """The part of ``state`` below the first of ``prefixes`` that it has, without it."""
     for prefix in prefixes:
         part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if part:

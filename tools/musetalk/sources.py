@@ -1,7 +1,7 @@
 """The official files: where MuseTalk's scripts put them, who publishes them, and which cannot be done
 without.
 
-In: the folder that MuseTalk calls `models`. Out: the paths of what is there. Nothing is ever fetched.
+In: the folder that MuseTalk calls ``models``. Out: the paths of what is there. Nothing is ever fetched.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Speaking:
 
     unet: Network
     decoder: Network
-    #: As a bundle's manifest has it: `preset` and `seed`, or size and SHA-256 of each official file.
+    #: As a bundle's manifest has it: ``preset`` and ``seed``, or size and SHA-256 of each official file.
     weights: dict[str, Any]
 
     def place(self, device: str, dtype: torch.dtype, channels_last: bool) -> Speaking:
@@ -63,10 +63,10 @@ def official_speaking(models: Models, decoder: str, fold_time: bool = False) -> 
 
 
 def speaking_unet(unet: nn.Module, fold_time: bool) -> Network:
-    """The UNet of a `diffusers.UNet2DConditionModel`, which is changed: no graph computes the time step's
+    """The UNet of a ``diffusers.UNet2DConditionModel``, which is changed: no graph computes the time step's
     sinusoids.
 
-    With `fold_time` nothing is left of the time embedding; otherwise they are a constant.
+    With ``fold_time`` nothing is left of the time embedding; otherwise they are a constant.
     """
     if fold_time:
         fold_time_embedding(unet)
@@ -74,8 +74,8 @@ def speaking_unet(unet: nn.Module, fold_time: bool) -> Network:
 
 
 class RgbGenerator(nn.Module):
-    """`latents` [N, 8, 32, 32] and `audio` [N, 50, 384] to `frames` u8 [N, 256, 256, 3], RGB, rounded half to
-    even; and `finite` bool [2], whether all values of the UNet and of the decoder are finite."""
+    """``latents`` [N, 8, 32, 32] and ``audio`` [N, 50, 384] to ``frames`` u8 [N, 256, 256, 3], RGB, rounded
+    half to even; and ``finite`` bool [2], whether all values of the UNet and of the decoder are finite."""
 
     def __init__(self, parts: Speaking) -> None:
         super().__init__()

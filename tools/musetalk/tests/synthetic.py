@@ -1,6 +1,6 @@
 """Folders of weights in the official formats, small and random: what an export is tested with.
 
-Each function writes one network's files below a `models` folder, as the published ones are: the same file
+Each function writes one network's files below a ``models`` folder, as the published ones are: the same file
 names, layouts of pickles, key names and nesting. It returns the library's module with the weights that it
 wrote.
 """
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from musetalk.formats import ExportOptions, export_file
-from musetalk.networks import Network, RtmPoseSizes, landmarks_network
+from musetalk.networks import Network, RtmPoseSizes
 from musetalk.networks.random import random_unet, random_vae
 from musetalk.networks.random_faces import (
     random_face_detector,
@@ -49,7 +49,7 @@ def write_models(root: Path) -> dict[str, nn.Module]:
 
 
 def write_unet(path: Path, seed: int = 1) -> nn.Module:
-    """A zip pickle of an `OrderedDict`, and `musetalk.json` beside it."""
+    """A zip pickle of an ``OrderedDict``, and ``musetalk.json`` beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unet = random_unet(NANO, seed).eval()
     save(unet.state_dict(), path)
@@ -130,7 +130,8 @@ def write_s3fd(path: Path) -> nn.Module:
 
 
 def write_old(network: Network, path: Path) -> nn.Module:
-    """Writes the weights of `network` in the old layout, under their published names; returns the module."""
+    """Writes the weights of ``network`` in the old layout, under their published names; returns the
+    module."""
     path.parent.mkdir(parents=True, exist_ok=True)
     module = network.checkpoint or network.module
     save(module.state_dict(), path, old_layout=True)
@@ -138,7 +139,7 @@ def write_old(network: Network, path: Path) -> nn.Module:
 
 
 def write_pose(path: Path) -> nn.Module:
-    """A checkpoint of mmengine: weights below `state_dict`, beside a log of its own classes and the
+    """A checkpoint of mmengine: weights below ``state_dict``, beside a log of its own classes and the
     optimiser's state."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sizes = RtmPoseSizes(channels=(4, 4, 4, 4, 4), blocks=(1, 2, 1, 1), hidden=8)
@@ -159,7 +160,7 @@ def write_pose(path: Path) -> nn.Module:
 
 
 def history_buffer() -> Any:
-    """An object that pickles as `mmengine.logging.HistoryBuffer` does: arrays, and its own methods by
+    """An object that pickles as ``mmengine.logging.HistoryBuffer`` does: arrays, and its own methods by
     name."""
     name = "mmengine.logging.history_buffer"
     module = sys.modules.get(name)
@@ -182,23 +183,21 @@ def history_buffer() -> Any:
     return module.HistoryBuffer()
 
 
-def write_pose_onnx(path: Path, pose: nn.Module, names: Mapping[str, str], batch: int | None) -> None:
-    """`pose` as an ONNX file with other names for its ports, and with a batch of fixed size, or of any."""
+def write_onnx(path: Path, network: Network, names: Mapping[str, str] | None = None) -> None:
+    """A network as an ONNX file that is declared for a batch of one, with other names for its ports."""
     import onnx
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    export_file(landmarks_network(pose), "onnx", path, ExportOptions())
+    export_file(network, "onnx", path, ExportOptions())
     model = onnx.load(str(path))
     graph = model.graph
     for value in (*graph.input, *graph.output):
-        if batch:
-            value.type.tensor_type.shape.dim[0].dim_value = batch
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+        new = (names or {}).get(value.name, value.name)
         for node in graph.node:
             for ends in (node.input, node.output):
-                for index, name in enumerate(ends):
-                    if name == value.name:
-                        ends[index] = names.get(name, name)
-        value.name = names.get(value.name, value.name)
+                ends[:] = [new if name == value.name else name for name in ends]
+        value.name = new
     onnx.save_model(model, str(path))
 
 

@@ -30,7 +30,9 @@ from musetalk.adopt import landmarks_ports
 from musetalk.checkpoint import CheckpointError
 from musetalk.export_musetalk import ExportError, Options
 from musetalk.manifest import sha256_of
+from musetalk.networks import landmarks_network
 from musetalk.networks.interface import FIRST_MODELS, MODEL_NAMES
+from musetalk.networks.random_faces import random_taesd
 from musetalk.sources import Models
 from musetalk.tests import synthetic
 
@@ -108,7 +110,7 @@ class WholeExport(unittest.TestCase):
         self.assertEqual((self.bundle / "manifest.json").stat().st_mtime_ns, before)
 
     def check(self, name: str, file: str, inputs: list[Tensor], expected: list[Tensor]) -> golden.Difference:
-        """How far a file of the bundle is from `expected`, by the ports that its manifest names."""
+        """How far a file of the bundle is from ``expected``, by the ports that its manifest names."""
         entry = self.manifest["models"][name]
         ports = {
             side: [SimpleNamespace(name=p["name"]) for p in entry[side]] for side in ("inputs", "outputs")
@@ -156,7 +158,7 @@ class OtherForms(unittest.TestCase):
         synthetic.write_whisper(self.models / "whisper")
 
     def export(self, version: str = "v15", **options: Any) -> dict[str, Any]:
-        """Exports to `bundle` and returns its manifest."""
+        """Exports to ``bundle`` and returns its manifest."""
         options = {"formats": ["torchscript"], "precisions": ["fp32"]} | options
         self.lines: list[str] = []
         bundle = self.root / "bundle"
@@ -189,7 +191,10 @@ class OtherForms(unittest.TestCase):
         pose = synthetic.write_pose(self.root / "pose.pth")
         names = {"input": "x", "simcc_x": "first", "simcc_y": "second"}
         path = self.models / "dwpose" / "dw-ll_ucoco_384.onnx"
-        synthetic.write_pose_onnx(path, pose, names, batch=1)
+        synthetic.write_onnx(path, random_taesd(synthetic.NANO, 1))
+        with self.assertRaisesRegex(CheckpointError, r"inputs latent \[1, 4, 32, 32\], expected input"):
+            self.export(formats=["onnx"], any_dwpose=True)
+        synthetic.write_onnx(path, landmarks_network(pose), names)
         with self.assertRaisesRegex(CheckpointError, "SHA-256.*724f4ff2439e.*--any-dwpose"):
             self.export(formats=["onnx"])
         self.assertEqual(sorted(p.name for p in self.root.iterdir()), ["models", "pose.pth"])
@@ -232,7 +237,7 @@ class Refusals(unittest.TestCase):
     def refused(
         self, change: Callable[[Path], None], *words: str, dtype: str = "fp32", options: Any = ()
     ) -> None:
-        """Runs the program on files after `change`; its error has to have all of `words`."""
+        """Runs the program on files after ``change``; its error has to have all of ``words``."""
         with tempfile.TemporaryDirectory() as home:
             root = Path(home)
             shutil.copytree(self.good.name, root / "models")
@@ -422,7 +427,7 @@ class Command:
 
 
 def edit(file: str, change: Callable[[dict[str, Tensor]], Any]) -> Callable[[Path], None]:
-    """A change of the tensors in `file`, which keeps its layout."""
+    """A change of the tensors in ``file``, which keeps its layout."""
 
     def apply(models: Path) -> None:
         path = models / file

@@ -110,18 +110,20 @@ class Levers(unittest.TestCase):
         with tempfile.TemporaryDirectory() as home:
             report = Path(home) / "rows.json"
             stdout = io.StringIO()
-            sections = ["--sections", "matrix,channels-last,graphs,taesd", "--json", str(report)]
+            sections = ["--sections", "matrix,channels-last,graphs,compiled,taesd"]
+            how = ["--compiler", "eager", "--json", str(report)]
             with contextlib.redirect_stdout(stdout):
                 status = gpu_levers.main(
-                    ["--device", "cpu", "--dtype", "fp32", "--preset", "nano", "--quick", *sections]
+                    ["--device", "cpu", "--dtype", "fp32", "--preset", "nano", "--quick", *sections, *how]
                 )
             rows = json.loads(report.read_text())
             self.assertEqual(status, 1)
             self.assertEqual(len(rows["failures"]), 1, rows["failures"])
             self.assertIn("graphs: RuntimeError: CUDA graphs need a GPU", stdout.getvalue())
             variants = [(row["variant"], row["batch"]) for row in rows["rows"]]
-            names = ("channels-last", "TAESD, channels-last")
-            self.assertEqual(variants, [(name, batch) for name in names for batch in (1, 2)])
+            expected = [("channels-last", 1), ("channels-last", 2), ("compiled", 2)]
+            expected += [(f"TAESD, {name}", batch) for name, batch in expected]
+            self.assertEqual(variants, expected)
             self.assertTrue(all(row["fps"] > 0 for row in rows["rows"]))
             self.assertGreater(rows["matrix_tflops"], 0)
 

@@ -196,7 +196,7 @@ fn unreadable(folder: &Path, path: &Path, error: &io::Error) -> BundleError {
         io::ErrorKind::NotFound
             if folder.join("musetalkV15").is_dir() || folder.join("unet.pth").is_file() =>
         {
-            let what = "not there: these are the authors' checkpoints, of which tools/export_musetalk.py makes a bundle";
+            let what = "not there: these are the authors' checkpoints, of which tools/musetalk/export_musetalk.py makes a bundle";
             BundleError::missing(path, what)
         }
         io::ErrorKind::NotFound => BundleError::missing(path, "not there, so this folder is not a bundle"),
