@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod packages;
+mod parity;
 mod percall;
 mod reliability;
 mod runtimes;
@@ -22,6 +23,7 @@ cargo xtask build               build and stage: target/release/lipcast, its plu
 cargo xtask test [STEP…]        the whole check, or only the steps that are named
 cargo xtask test --list         the steps of the check
 cargo xtask runtimes [NAME…]    installs the libraries that run neural networks: onnx; all of them, or those named
+cargo xtask parity …            every runtime against the golden tensors of a bundle: --bundle DIR [--runtime NAME]
 cargo xtask bench-percall …     what a call of a network costs from Rust and from Python
 cargo xtask reliability         docs/reliability.md from the records of the fault matrix; --run runs it first
 ";
@@ -46,6 +48,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "run" => stage::serve(rest),
         "build" => stage::build(),
         "test" => test::test(rest),
+        "parity" => parity::parity(rest),
         "bench-percall" => percall::percall(rest),
         "runtimes" => runtimes::runtimes(rest),
         "reliability" => reliability::reliability(rest),

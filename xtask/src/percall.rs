@@ -1,7 +1,8 @@
 //! `cargo xtask bench-percall`: what a call of a network costs from Rust and from Python, in one run on the same files.
 //!
 //! Each side is a process that runs what it is told (`backends/musetalk/src/percall.rs`, `tools/bench_percall.py`).
-//! They take turns call by call, so that whatever else the machine does hits both; processor time is what counts.
+//! They take turns call by call, so that whatever else the machine does hits both; processor time is what counts. They are
+//! started anew several times, since which memory a process happens to get makes a tenth in the larger calls.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
@@ -21,79 +22,94 @@ const TOLERANCE: f64 = 1e-4;
 /// What Rust may cost of what Python does.
 const AIM: f64 = 1.05;
 
-const USAGE: &str = "`cargo xtask bench-percall` takes --bundle DIR [--runtime onnx] [--rounds 30]";
+const USAGE: &str =
+    "`cargo xtask bench-percall` takes --bundle DIR [--runtime onnx] [--starts 5] [--rounds 10]";
 
 /// Measures and prints a table.
 pub(crate) fn percall(arguments: &[String]) -> Result<()> {
-    let (mut bundle, mut runtime, mut rounds) = (None, "onnx".to_owned(), 30);
+    let (mut bundle, mut runtime, mut starts, mut rounds) = (None, "onnx".to_owned(), 5, 10);
     for pair in arguments.chunks(2) {
         match pair {
             [key, value] if key == "--bundle" => bundle = Some(PathBuf::from(value)),
             [key, value] if key == "--runtime" => runtime = value.clone(),
+            [key, value] if key == "--starts" => starts = value.parse().context(USAGE)?,
             [key, value] if key == "--rounds" => rounds = value.parse().context(USAGE)?,
             _ => bail!(USAGE),
         }
     }
     let bundle = bundle.context(USAGE)?;
     let bundle = bundle.canonicalize().with_context(|| bundle.display().to_string())?;
-    ensure!(rounds > 0, USAGE);
+    ensure!(starts > 0 && rounds > 0, USAGE);
     let runtime = runtimes::named(&runtime)?;
     runtime.install()?;
     let python = python(runtime)?;
 
-    let batches = BATCHES.map(|batch| batch.to_string());
-    let mut rust = runtime.example("percall");
-    let mut rust = Side::start(rust.arg(&bundle).arg(runtime.folder()).args(&batches))?;
-    let script = root().join("tools/bench_percall.py");
-    let mut python = Side::start(Command::new(python).arg(script).arg(&bundle).arg(runtime.format))?;
-    println!("one thread; processor milliseconds, least and median of {rounds} rounds, each side in turn");
-    println!("Rust:   {}\nPython: {}", rust.name, python.name);
-    println!("{:<16} batch      Rust           Python         ratio of least, of medians", "call");
-    let mut worst: f64 = 0.0;
-    for call in CALLS {
-        for batch in BATCHES {
-            worst = worst.max(compare(&mut rust, &mut python, call, batch, rounds)?);
+    println!("one thread; processor milliseconds of {starts} starts with {rounds} rounds, each side in turn");
+    let mut all: Vec<_> = calls().map(|(call, batch)| (call, batch, [Vec::new(), Vec::new()])).collect();
+    for start in 0..starts {
+        let batches = BATCHES.map(|batch| batch.to_string());
+        let mut rust = runtime.example("percall");
+        let rust = Side::start(rust.arg(&bundle).arg(runtime.folder()).args(&batches))?;
+        let script = root().join("tools/bench_percall.py");
+        let python = Side::start(Command::new(&python).arg(script).arg(&bundle).arg(runtime.format))?;
+        if start == 0 {
+            println!("Rust:   {}\nPython: {}", rust.name, python.name);
         }
+        let mut sides = [rust, python];
+        for (call, batch, times) in &mut all {
+            measure(&mut sides, call, *batch, rounds, times)?;
+        }
+    }
+    println!("{:<16} batch {:>17} {:>17} {:>17}", "", "Rust", "Python", "ratio");
+    println!(
+        "{:<16}       {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "call", "least", "median", "least", "median", "least", "median"
+    );
+    let mut worst: f64 = 0.0;
+    for (call, batch, times) in all {
+        let [rust, python] = times.map(least_and_median);
+        let ratio = [rust[0] / python[0], rust[1] / python[1]];
+        let numbers = [rust, python].concat().iter().map(|time| format!("{time:8.2} ")).collect::<String>();
+        println!("{call:<16} {batch:>5} {numbers}{:8.3} {:8.3}", ratio[0], ratio[1]);
+        worst = worst.max(ratio[1]);
     }
     println!("worst ratio of medians: {worst:.3} (aim: {AIM} at most)");
     Ok(())
 }
 
-/// Measures one call on both sides, prints its line, and gives the ratio of the medians.
-fn compare(rust: &mut Side, python: &mut Side, call: &str, batch: usize, rounds: usize) -> Result<f64> {
-    // The first call of a shape plans its memory.
-    let warm = [rust.call(call, batch)?, python.call(call, batch)?];
-    let scale = warm[1].mean.abs().max(1.0);
-    let apart = (warm[0].mean - warm[1].mean).abs() / scale;
-    ensure!(
-        apart <= TOLERANCE,
-        "{call} {batch}: the sides differ: means {} and {}",
-        warm[0].mean,
-        warm[1].mean
-    );
-    let mut times = [Vec::new(), Vec::new()];
-    for round in 0..rounds {
-        let mut turn = |side: usize| -> Result<()> {
-            let seconds = if side == 0 { rust.call(call, batch)? } else { python.call(call, batch)? }.seconds;
-            times[side].push(1e3 * seconds);
-            Ok(())
-        };
-        let first = round % 2;
-        turn(first)?;
-        turn(1 - first)?;
-    }
-    let [(rust, rust_median), (python, python_median)] = times.map(least_and_median);
-    let ratios = [rust / python, rust_median / python_median];
-    println!(
-        "{call:<16} {batch:>5} {rust:8.2} {rust_median:8.2} {python:8.2} {python_median:8.2} {:8.3} {:8.3}",
-        ratios[0], ratios[1]
-    );
-    Ok(ratios[1])
+fn calls() -> impl Iterator<Item = (&'static str, usize)> {
+    CALLS.iter().flat_map(|call| BATCHES.map(|batch| (*call, batch)))
 }
 
-fn least_and_median(mut times: Vec<f64>) -> (f64, f64) {
+/// Adds the milliseconds of `rounds` calls on each side.
+fn measure(
+    sides: &mut [Side; 2],
+    call: &str,
+    batch: usize,
+    rounds: usize,
+    times: &mut [Vec<f64>; 2],
+) -> Result<()> {
+    // The first calls of a shape plan its memory.
+    for _ in 0..2 {
+        let mut means = [0.0; 2];
+        for (mean, side) in means.iter_mut().zip(&mut *sides) {
+            *mean = side.call(call, batch)?.mean;
+        }
+        let apart = (means[0] - means[1]).abs() / means[1].abs().max(1.0);
+        ensure!(apart <= TOLERANCE, "{call} {batch}: the sides differ, their means are {means:?}");
+    }
+    for round in 0..rounds {
+        for turn in 0..2 {
+            let side = (round + turn) % 2;
+            times[side].push(1e3 * sides[side].call(call, batch)?.seconds);
+        }
+    }
+    Ok(())
+}
+
+fn least_and_median(mut times: Vec<f64>) -> [f64; 2] {
     times.sort_by(f64::total_cmp);
-    (times[0], times[times.len() / 2])
+    [times[0], times[times.len() / 2]]
 }
 
 /// Python with the same runtime in it.

@@ -126,25 +126,35 @@ fn take(network: Network, port: &Port, value: &DynValue) -> Result<Tensor, Netwo
         let (shape, halves) = value.try_extract_tensor::<f16>().map_err(unreadable)?;
         let mut data = vec![0.0; halves.len()];
         halves.convert_to_f32_slice(&mut data);
-        (shape, data)
+        (shape, finite(&data).then_some(data))
     } else {
         let (shape, data) = value.try_extract_tensor::<f32>().map_err(unreadable)?;
-        (shape, data.to_vec())
+        (shape, finite_copy(data))
     };
     let shape: Vec<usize> = shape.iter().map(|&length| usize::try_from(length).unwrap_or(0)).collect();
     if !port.takes(&shape) {
         return Err(NetworkError::Corrupt(format!("{name} gave {shape:?} where {port} was expected")));
     }
-    if !finite(&data) {
-        return Err(NetworkError::BadOutput(format!("{name}: `{}` holds NaN or infinity", port.name)));
+    data.map(|data| Tensor::new(shape, data))
+        .ok_or_else(|| NetworkError::BadOutput(format!("{name}: `{}` holds NaN or infinity", port.name)))
+}
+
+/// A copy, unless a value is NaN or infinite. Each piece is looked at while the cache still has it.
+fn finite_copy(values: &[f32]) -> Option<Vec<f32>> {
+    let mut copy = Vec::with_capacity(values.len());
+    for piece in values.chunks(2048) {
+        if !finite(piece) {
+            return None;
+        }
+        copy.extend_from_slice(piece);
     }
-    Ok(Tensor::new(shape, data))
+    Some(copy)
 }
 
 /// Whether no value is NaN or infinite. Without a branch in the loop it runs in vectors.
 fn finite(values: &[f32]) -> bool {
-    let magnitude = |value: &f32| value.to_bits() & !SIGN;
-    values.iter().map(magnitude).fold(0, u32::max) < f32::INFINITY.to_bits()
+    let magnitude = |value: &f32| (value.to_bits() & !SIGN) as i32;
+    values.iter().map(magnitude).fold(0, i32::max) < f32::INFINITY.to_bits() as i32
 }
 
 /// Compares what the file itself says of its inputs and outputs with what the network's are.

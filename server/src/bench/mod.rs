@@ -1,5 +1,7 @@
 //! Measurements behind `lipcast bench`.
 
+pub mod around;
+
 pub mod black_box;
 
 pub mod compose;

@@ -14,7 +14,7 @@ use crate::bench::crash::{self, Death};
 use crate::bench::isolation::{self, Comparison, percentile};
 use crate::bench::lipsync::{LipSync, Phone, Recording, phones, record};
 use crate::bench::rig::{Client, Rig};
-use crate::bench::{black_box, compose, sessions, start, sync};
+use crate::bench::{around, black_box, compose, sessions, start, sync};
 use crate::config::Config;
 use crate::studio::{Stages, speech_limits};
 
@@ -28,6 +28,8 @@ pub(super) enum Command {
     Start,
     /// What composing a frame costs.
     Compose,
+    /// What everything around MuseTalk's networks costs a frame, beside the reference's own steps.
+    Around(AroundArguments),
     /// What recording the last minutes of a session costs.
     BlackBox,
     /// Sessions a core, beside a Python server that does the same work.
@@ -36,6 +38,16 @@ pub(super) enum Command {
     Isolation(IsolationArguments),
     /// How soon a session hears of its backend's death, and how soon there is another.
     Crash(CrashArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AroundArguments {
+    /// A Python with numpy, OpenCV 4.9 and Pillow 10.4; without it, only our side is measured.
+    #[arg(long, value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// The checkout that holds tools/bench_around.py.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    checkout: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +110,7 @@ pub(super) fn run(settings: Option<&Path>, command: Command) -> Result<(), CliEr
         Command::Sync(arguments) => measure_sync(&arguments),
         Command::Start => measure_start(&config),
         Command::Compose => measure_compose(),
+        Command::Around(arguments) => measure_around(&arguments),
         Command::BlackBox => {
             measure_black_box();
             Ok(())
@@ -358,4 +371,40 @@ fn spread(values: &mut [f64]) -> String {
             format!("{:.0} / {:.0} / {:.0}", values[0], values[values.len() / 2], values[values.len() - 1])
         }
     }
+}
+
+/// Rounds in which the two take turns; the fastest of each counts, since the machine's others only ever add.
+const AROUND_ROUNDS: usize = 3;
+
+fn measure_around(arguments: &AroundArguments) -> Result<(), CliError> {
+    let script = arguments.checkout.join("tools/bench_around.py");
+    println!("ms of processor time a frame: tokens + patch + compose; the reference; ratio");
+    for scene in &around::SCENES {
+        let (mut best, mut theirs) = (None::<around::Ours>, f64::INFINITY);
+        for _ in 0..AROUND_ROUNDS {
+            let ours = around::ours(scene).map_err(failed)?;
+            best = Some(best.filter(|best| best.sum() <= ours.sum()).unwrap_or(ours));
+            if let Some(python) = &arguments.python {
+                let said = around::reference(python, &script, scene).map_err(CliError::Failed)?;
+                theirs = theirs.min(said["ms"].as_f64().unwrap_or(f64::INFINITY));
+            }
+        }
+        // At least one round.
+        let ours = best.unwrap_or_default();
+        let ((width, height), [x1, y1, x2, y2]) = (scene.frame, scene.face);
+        print!(
+            "{width}x{height}, face {}x{}: {:.3} + {:.3} + {:.3} = {:.3}",
+            x2 - x1,
+            y2 - y1,
+            ours.tokens,
+            ours.patch,
+            ours.compose,
+            ours.sum()
+        );
+        match arguments.python {
+            Some(_) => println!("; {theirs:.2}; {:.0}", theirs / ours.sum()),
+            None => println!(""),
+        }
+    }
+    Ok(())
 }

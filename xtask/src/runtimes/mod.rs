@@ -21,7 +21,9 @@ use crate::tools;
 pub(crate) struct Runtime {
     /// What it is called on the command line.
     pub(crate) name: &'static str,
-    title: &'static str,
+    pub(crate) title: &'static str,
+    /// Whether it is downloaded in seconds, and so by whatever could use it.
+    pub(crate) small: bool,
     /// Its folder below `target/tools`.
     folder: &'static str,
     /// What its folder was made of; another text means that it is made anew.

@@ -14,6 +14,7 @@ const WHEEL: &str = "onnxruntime==1.31.1";
 pub(super) const RUNTIME: Runtime = Runtime {
     name: "onnx",
     title: "ONNX Runtime 1.31.1",
+    small: true,
     folder: "onnxruntime",
     recipe: WHEEL,
     fill,

@@ -52,7 +52,6 @@ impl Bundle {
     pub fn open(folder: &Path, format: &str) -> Result<Self, BundleError> {
         let manifest = Manifest::read(folder)?;
         let path = folder.join(MANIFEST);
-        let first = |found: Vec<BundleError>| found.into_iter().next().map_or(Ok(()), Err);
         first(check::manifest(&manifest, &path))?;
         let bundle = Self {
             folder: folder.to_owned(),
@@ -135,6 +134,23 @@ impl Bundle {
             .flatten()
     }
 
+    /// The golden tensors of `name`, a model's or another part's, if the bundle has them. Those that are
+    /// listed are looked at like any file, and their hash is compared.
+    ///
+    /// # Errors
+    /// When they are listed and not there, or not what is listed.
+    pub fn golden(&self, name: &str) -> Result<Option<PathBuf>, BundleError> {
+        let model = self.manifest.models.get(name).and_then(|entry| entry.golden.clone());
+        let file = model.unwrap_or_else(|| format!("golden/{name}.safetensors"));
+        let path = check::place(&self.folder, &file)?;
+        if !self.manifest.files.contains_key(&file) {
+            return Ok(path.is_file().then_some(path));
+        }
+        first(check::files(&self.manifest, &self.folder, [file.as_str()]))?;
+        verify::files::<BundleError>(&self.manifest, &self.folder, [file.as_str()], &|_, _| Ok(()))?;
+        Ok(Some(path))
+    }
+
     /// Compares all files of the format with their SHA-256. `progress` hears bytes done and bytes in all,
     /// each megabyte, and can end it with an error of its own.
     ///
@@ -189,6 +205,10 @@ impl Bundle {
         };
         Err(BundleError::missing(self.folder.join(MANIFEST), what))
     }
+}
+
+fn first(found: Vec<BundleError>) -> Result<(), BundleError> {
+    found.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Whether `key` of a model's formats is `format` itself, or `format` in a precision of its name.

@@ -1,12 +1,10 @@
 //! Bundles in order are opened; each thing that can be wrong is refused by the name of its file.
 
-mod common;
-
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 
-use common::MadeUp;
+use crate::made_up::MadeUp;
 use lipcast_musetalk::bundle::{Bundle, BundleError, Manifest, examine};
 use lipcast_musetalk::networks::Network;
 use lipcast_musetalk::settings::Decoder;

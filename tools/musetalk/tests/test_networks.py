@@ -1,0 +1,64 @@
+"""The networks that are written here: names and sizes of the published checkpoints, and equality after
+folding."""
+
+import unittest
+
+import torch
+
+from musetalk.networks import BiSeNet, RtmPose, S3fd
+from musetalk.networks.random import build_random_networks
+from musetalk.presets import PRESETS
+
+
+def entries(module: torch.nn.Module) -> tuple[int, int]:
+    state = module.state_dict()
+    return len(state), sum(tensor.numel() for tensor in state.values())
+
+
+class Published(unittest.TestCase):
+    def test_face_parsing(self) -> None:
+        self.assertEqual(entries(BiSeNet()), (191, 13_313_119))
+
+    def test_landmarks(self) -> None:
+        count, values = entries(RtmPose())
+        self.assertEqual(count, 470)
+        self.assertAlmostEqual(values / 1e6, 33.65, delta=0.005)
+
+    def test_face_detector(self) -> None:
+        self.assertEqual(entries(S3fd())[1], 22_459_110)
+
+    def test_the_detectors_grids_at_720p(self) -> None:
+        maps = S3fd(1)(torch.zeros(1, 3, 720, 1280))
+        grids = [tuple(each.shape[2:]) for each in maps[::2]]
+        self.assertEqual(grids, [(180, 320), (90, 160), (45, 80), (26, 44), (13, 22), (7, 11)])
+
+
+class Random(unittest.TestCase):
+    def setUp(self) -> None:
+        torch.set_num_threads(1)
+        self.networks = build_random_networks(PRESETS["nano"], 5, ["unet", "face_parsing", "landmarks"])
+
+    def test_folding_changes_nothing(self) -> None:
+        for name in ("face_parsing", "landmarks"):
+            network = self.networks[name]
+            inputs = network.pictures.batch(1)
+            with torch.no_grad():
+                wanted = network.checkpoint(inputs)
+            wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+            for found, expected in zip(network.run(inputs), wanted, strict=True):
+                self.assertLess(float((found - expected).abs().max() / expected.std()), 1e-4)
+
+    def test_many_classes_win(self) -> None:
+        (logits,) = self.networks["face_parsing"].run(self.networks["face_parsing"].pictures.batch(1))
+        self.assertGreater(len(logits.argmax(1).unique()), 6)
+
+    def test_a_folded_time_step_changes_nothing(self) -> None:
+        unet = self.networks["unet"]
+        inputs = unet.example(3, torch.Generator().manual_seed(1))
+        (wanted,) = unet.run(*inputs)
+        unet.module.fold_time()
+        torch.testing.assert_close(unet.run(*inputs)[0], wanted, rtol=0, atol=1e-5)
+
+
+if __name__ == "__main__":
+    unittest.main()
