@@ -118,11 +118,10 @@ impl Trial<'_> {
     fn corrupt(&self, network: Network, what: &str) -> Error {
         let device = self.worker.device();
         let (format, precision) = (self.bundle.format(), &device.precision);
-        let file = self
-            .bundle
-            .file(network, format, precision)
-            .map_or_else(|| self.bundle.folder().display().to_string(), |file| file.display().to_string());
-        let name = network.name();
+        // What prepares may be there in full precision alone.
+        let file = [precision, "fp32"].into_iter().find_map(|p| self.bundle.file(network, format, p));
+        let file = file.unwrap_or_else(|| self.bundle.folder().to_owned());
+        let (file, name) = (file.display(), network.name());
         Error::new(Code::ModelCorrupt, format!("{file}: {name} {what} ({precision} on {})", device.name))
     }
 }

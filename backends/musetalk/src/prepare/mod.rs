@@ -128,9 +128,9 @@ impl Preparation<'_> {
         self.encode(&mut encoder, &mut waiting, &mut writer)?;
         writer.finish()?;
         if drawn == 0 {
-            return Err(Error::invalid_arg(
-                "no mask of any frame shows anything: is the face parsing damaged?",
-            ));
+            let what =
+                "no frame shows a face whose parts are known, by landmarks or by the bundle's face parsing";
+            return Err(Error::invalid_arg(what));
         }
         Ok(drawn)
     }
