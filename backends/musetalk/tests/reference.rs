@@ -3,9 +3,6 @@
 
 mod pipeline;
 
-use pipeline::arithmetic::{encode_image, encode_mel, face};
-use pipeline::clip::{Clip, HEIGHT, WIDTH, babble};
-use pipeline::stage::Stage;
 use lipcast_musetalk::audio::{WholeFile, Windows};
 use lipcast_musetalk::face::boxes::{choose, truncated};
 use lipcast_musetalk::face::outline::by_landmarks;
@@ -15,6 +12,9 @@ use lipcast_musetalk::networks::{FACE, FACE_BYTES, FEATURES, HIDDEN_STATES};
 use lipcast_musetalk::settings::MaskMode;
 use lipcast_plugins_api::loader::FrameResult;
 use lipcast_plugins_api::types::{Rect, SessionMode};
+use pipeline::arithmetic::{encode_image, encode_mel, face};
+use pipeline::clip::{Clip, HEIGHT, WIDTH, babble};
+use pipeline::stage::Stage;
 use serde_json::json;
 
 const SIZE: [usize; 2] = [WIDTH as usize, HEIGHT as usize];

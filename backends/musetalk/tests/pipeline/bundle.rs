@@ -25,7 +25,8 @@ pub fn with_gains(networks: &[(Network, f32)]) -> TempDir {
         let file = format!("{}.f32", network.name());
         let bytes = gain.to_le_bytes();
         std::fs::write(folder.path().join(&file), bytes).expect("a file in a temporary folder");
-        let hash: String = digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String =
+            digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         files.insert(file.clone(), json!({"bytes": bytes.len(), "sha256": hash}));
         let interface = network.interface();
         models.insert(
