@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_int};
 
 use libloading::os::unix::{Library, Symbol};
 
+use crate::libraries::words;
 use crate::raw;
 
 /// The driver's library; it comes with the driver, and is not there on a machine without.
@@ -41,7 +42,7 @@ type DeviceGetAttribute = unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_in
 pub fn describe(index: usize) -> Result<Gpu, String> {
     let index = c_int::try_from(index).map_err(|_| "no such GPU".to_owned())?;
     // SAFETY: the driver's library may be opened by any thread; libtorch opens the same one, and it stays open.
-    let driver = unsafe { Library::new(DRIVER) }.map_err(|error| error.to_string())?;
+    let driver = unsafe { Library::new(DRIVER) }.map_err(|error| words(&error))?;
     // SAFETY: the types are those of the functions in cuda.h, unchanged since CUDA 2. The symbols do not outlive the
     // library.
     let (init, get, name, attribute) = unsafe {
@@ -88,7 +89,7 @@ pub fn memory(index: usize) -> Result<Memory, String> {
 /// `T` is the type of the function called `name`, which ends with a zero.
 unsafe fn symbol<T>(library: &Library, name: &[u8]) -> Result<Symbol<T>, String> {
     // SAFETY: by the contract of this function.
-    unsafe { library.get(name) }.map_err(|error| error.to_string())
+    unsafe { library.get(name) }.map_err(|error| words(&error))
 }
 
 fn check(call: &str, code: c_int) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! Libraries of the process: which are mapped, and opening more.
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,8 +36,13 @@ pub fn open_globally(path: &Path) -> Result<(), String> {
             std::mem::forget(library);
             Ok(())
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(words(&error)),
     }
+}
+
+/// The dynamic loader's own words, which an error of `libloading` only carries as its source.
+pub(crate) fn words(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

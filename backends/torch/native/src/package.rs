@@ -31,9 +31,7 @@ impl Package {
         // SAFETY: the name ends with a zero and lives through the call; `package` has room for a pointer. What comes
         // back is a text of that function.
         unsafe { raw::outcome(raw::lipcast_package_open(name.as_ptr(), device, &mut package)) }?;
-        NonNull::new(package)
-            .map(|raw| Self { raw })
-            .ok_or_else(|| "libtorch gave no package".to_owned())
+        NonNull::new(package).map(|raw| Self { raw }).ok_or_else(|| "libtorch gave no package".to_owned())
     }
 
     /// Runs it on `inputs`, which must have the shapes, types and device that it was compiled for; libtorch does not
