@@ -20,21 +20,32 @@ use crate::frames::Generated;
 /// The list of packages in a bundle's folder.
 pub(crate) const LIST: &str = "compiled.json";
 
+/// The version of the list that is read.
+const VERSION: u32 = 1;
+
 /// What packages were made for.
 #[derive(Debug, Deserialize)]
 struct List {
-    /// The GPU's name, for people.
-    gpu: String,
+    compiled_version: u32,
+    /// The GPU's name, for people; `cpu` when it was only tried out.
+    device: String,
     /// Its compute capability: the code runs on this one alone.
-    capability: (u32, u32),
+    capability: Option<(u32, u32)>,
     /// The version of torch that compiled it, perhaps with its CUDA, like `2.11.0+cu130`.
     torch: String,
     /// `sd-vae` or `taesd`.
     decoder: Decoder,
-    /// Of its weights: `fp16`.
-    precision: String,
+    /// Of inputs and weights: `fp16` or `fp32`.
+    dtype: String,
     /// File names by batch size.
     packages: BTreeMap<usize, String>,
+    /// Files by name.
+    files: BTreeMap<String, File>,
+}
+
+#[derive(Debug, Deserialize)]
+struct File {
+    bytes: u64,
 }
 
 /// The packages that are open, by batch size.
@@ -80,7 +91,7 @@ impl Packages {
         let mut open = BTreeMap::new();
         for (&batch, name) in list.packages.iter().filter(|(batch, _)| buckets.contains(batch)) {
             let path = folder.join(name);
-            match Package::open(&path, Some(index)) {
+            match whole(&path, list.files.get(name)).and_then(|()| Package::open(&path, Some(index))) {
                 Ok(package) => _ = open.insert(batch, package),
                 Err(reason) => {
                     let reason = said(&path.display().to_string(), &reason);
@@ -130,16 +141,30 @@ fn read(text: &str) -> Result<List, String> {
     }
 }
 
+/// Whether a package is as long as it was.
+fn whole(path: &Path, listed: Option<&File>) -> Result<(), String> {
+    let found = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    match listed {
+        Some(file) if file.bytes == found => Ok(()),
+        Some(file) => Err(format!("it has {found} bytes, and should have {}", file.bytes)),
+        None => Err(format!("{LIST} does not list its size")),
+    }
+}
+
 /// Whether packages can be run here.
 fn fits(list: &List, gpu: &Gpu, kind: Kind, decoder: Decoder) -> Result<(), String> {
-    let version = |text: &str| text.split('+').next().unwrap_or(text).to_owned();
-    if list.capability != gpu.capability {
-        let (of, here) = (list.capability, gpu.capability);
+    if list.compiled_version != VERSION {
         return Err(format!(
-            "compiled for {} (capability {}.{}), and this is {} ({}.{})",
-            list.gpu, of.0, of.1, gpu.name, here.0, here.1
+            "version {} of the list, and this reads version {VERSION}",
+            list.compiled_version
         ));
     }
+    if list.capability != Some(gpu.capability) {
+        let made = list.capability.map_or(String::new(), |(a, b)| format!(" (capability {a}.{b})"));
+        let (a, b) = gpu.capability;
+        return Err(format!("compiled for {}{made}, and this is {} ({a}.{b})", list.device, gpu.name));
+    }
+    let version = |text: &str| text.split('+').next().unwrap_or(text).to_owned();
     if version(&list.torch) != torch_version() {
         return Err(format!("compiled by torch {}, and this is libtorch {}", list.torch, torch_version()));
     }
@@ -147,8 +172,8 @@ fn fits(list: &List, gpu: &Gpu, kind: Kind, decoder: Decoder) -> Result<(), Stri
         return Err(format!("compiled with decoder {:?}, and {decoder:?} is set", list.decoder));
     }
     let precision = crate::script::precision(kind);
-    if list.precision != precision {
-        return Err(format!("compiled in {}, and {precision} is set", list.precision));
+    if list.dtype != precision {
+        return Err(format!("compiled in {}, and {precision} is set", list.dtype));
     }
     Ok(())
 }
@@ -161,8 +186,10 @@ mod tests {
 
     fn list() -> Value {
         json!({
-            "gpu": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "torch": "2.11.0+cu130", "decoder": "sd-vae",
-            "precision": "fp16", "packages": { "1": "generator.b1.fp16.pt2", "8": "generator.b8.fp16.pt2" },
+            "compiled_version": 1, "device": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "cuda": "13.0",
+            "torch": "2.11.0+cu130", "decoder": "sd-vae", "dtype": "fp16", "channels": "RGB",
+            "packages": { "1": "generator.b1.fp16.pt2", "8": "generator.b8.fp16.pt2" },
+            "files": { "generator.b1.fp16.pt2": { "bytes": 5 }, "generator.b8.fp16.pt2": { "bytes": 6 } },
         })
     }
 
@@ -175,10 +202,12 @@ mod tests {
     fn packages_fit_the_capability_version_decoder_and_precision_that_they_were_made_for() {
         assert_eq!(verdict(&list()), Ok(()));
         for (key, value, word) in [
+            ("compiled_version", json!(2), "version 2"),
             ("capability", json!([8, 9]), "capability 8.9"),
+            ("capability", Value::Null, "H100"),
             ("torch", json!("2.12.0+cu130"), "torch 2.12.0+cu130"),
             ("decoder", json!("taesd"), "Taesd"),
-            ("precision", json!("fp32"), "fp32"),
+            ("dtype", json!("fp32"), "fp32"),
             ("packages", json!({ "1": "../generator.pt2" }), "`../generator.pt2`"),
             ("packages", json!({ "one": "generator.pt2" }), "number"),
         ] {
@@ -187,5 +216,20 @@ mod tests {
             let error = verdict(&list).expect_err(key);
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_package_that_was_cut_or_is_not_listed_is_not_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("generator.b1.fp16.pt2");
+        let file = Some(&File { bytes: 5 });
+        assert!(whole(&path, file).is_err());
+        for (content, expected) in
+            [("12345", Ok(())), ("1234", Err("it has 4 bytes, and should have 5".to_owned()))]
+        {
+            fs::write(&path, content).expect("it can be written");
+            assert_eq!(whole(&path, file), expected);
+        }
+        assert_eq!(whole(&path, None), Err("compiled.json does not list its size".to_owned()));
     }
 }

@@ -48,7 +48,7 @@ enum Slot {
 impl Networks for TorchNetworks {
     const ID: &'static str = "lipcast.musetalk.torch";
     const NAME: &'static str = "MuseTalk on libtorch";
-    const FORMAT: &'static str = "torchscript";
+    const FORMAT: &'static str = script::FORMAT;
 
     fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
         let options = Options::read(&settings.options)?;

@@ -4,11 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use lipcast_musetalk::NetworkError;
+use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::Network;
-use tch::{CModule, Device, IValue, Kind};
+use tch::{CModule, Device, IValue, Kind, TchError};
 
 use crate::device;
 use crate::error::failed;
+
+/// What a bundle calls the files.
+pub(crate) const FORMAT: &str = "torchscript";
 
 /// Where a network comes from, and how it is to be run.
 #[derive(Debug, Clone)]
@@ -32,6 +36,8 @@ pub(crate) struct Script {
     /// Of its weights, and of the tensors that it takes.
     pub(crate) kind: Kind,
     pub(crate) device: Device,
+    /// Whether the file's weights were of another kind.
+    converted: bool,
 }
 
 impl Script {
@@ -63,7 +69,13 @@ impl Script {
         if source.channels_last {
             channels_last(&module).map_err(failed(&name))?;
         }
-        Ok(Self { network: source.network, module, kind: source.kind, device: source.device })
+        Ok(Self {
+            network: source.network,
+            module,
+            kind: source.kind,
+            device: source.device,
+            converted: source.stored != source.kind,
+        })
     }
 
     /// Runs it on tensors of its kind and device: outputs as [`Network`] lists them, on the device. Gradients must be
@@ -75,11 +87,12 @@ impl Script {
         let name = self.network.name();
         let ports = self.network.interface().outputs;
         let outputs = if let [_] = ports {
-            vec![self.module.forward_ts(&inputs).map_err(failed(name))?]
+            self.module.forward_ts(&inputs).map(|output| vec![output])
         } else {
             let inputs: Vec<_> = inputs.into_iter().map(IValue::Tensor).collect();
-            flatten(self.module.forward_is(&inputs).map_err(failed(name))?)
+            self.module.forward_is(&inputs).map(flatten)
         };
+        let outputs = outputs.map_err(|error| self.refused(error))?;
         let shapes: Vec<Vec<usize>> = outputs
             .iter()
             .map(|output| output.size().iter().map(|&length| length as usize).collect())
@@ -97,6 +110,18 @@ impl Script {
             None => Ok(outputs),
         }
     }
+
+    /// Why it did not run. A traced graph remembers types, so that not every fp32 file can be converted.
+    fn refused(&self, error: TchError) -> NetworkError {
+        match failed(self.network.name())(error) {
+            NetworkError::Runtime(text) if self.converted && text.contains("dtype") => {
+                NetworkError::Unsupported(format!(
+                    "{text}: its fp32 file cannot be converted, so precision fp16 needs a torchscript_fp16 of it"
+                ))
+            }
+            other => other,
+        }
+    }
 }
 
 /// Moves and converts a module in place. Only this call of `tch` panics where the others return an error; what is
@@ -110,7 +135,7 @@ fn moved(module: &mut CModule, name: &str, device: Device, kind: Kind) -> Result
 
 /// Lays the weights of convolutions out with the channels of each point together, without changing their shapes. The
 /// activations follow the weights.
-fn channels_last(module: &CModule) -> Result<(), tch::TchError> {
+fn channels_last(module: &CModule) -> Result<(), TchError> {
     let _off = tch::no_grad_guard();
     for (_, mut weight) in module.named_parameters()? {
         if weight.dim() == 4 {
@@ -136,23 +161,24 @@ pub(crate) fn precision(kind: Kind) -> &'static str {
     if kind == Kind::Half { "fp16" } else { "fp32" }
 }
 
-/// The file of `network` to be run as `kind`: one of that precision, or, for UNet, Whisper and the autoencoder, the
-/// fp32 one to be converted. The networks that look for faces stay fp32: they decide, and are small.
+/// The file of `network` when UNet and decoder run as `kind`. They are converted when the bundle has them in fp32
+/// alone; the others then stay as they are. Those that look for faces are fp32 in any case: they decide, and are small.
 pub(crate) fn source(
-    bundle: &lipcast_musetalk::bundle::Bundle,
+    bundle: &Bundle,
     network: Network,
     kind: Kind,
     device: Device,
     channels_last: bool,
 ) -> Option<Source> {
-    let file = |kind| bundle.file(network, "torchscript", precision(kind));
-    let source = |file, stored, kind| Source { network, file, stored, kind, device, channels_last };
+    let file = |stored, kind| {
+        let file = bundle.file(network, FORMAT, precision(stored))?;
+        Some(Source { network, file, stored, kind, device, channels_last })
+    };
     match network {
-        Network::FaceParsing | Network::Landmarks | Network::FaceDetector => {
-            file(Kind::Float).map(|file| source(file, Kind::Float, Kind::Float))
+        Network::FaceParsing | Network::Landmarks | Network::FaceDetector => file(Kind::Float, Kind::Float),
+        Network::WhisperEncoder | Network::VaeEncoder => {
+            file(kind, kind).or_else(|| file(Kind::Float, Kind::Float))
         }
-        _ => file(kind)
-            .map(|file| source(file, kind, kind))
-            .or_else(|| file(Kind::Float).map(|file| source(file, Kind::Float, kind))),
+        Network::Unet | Network::VaeDecoder => file(kind, kind).or_else(|| file(Kind::Float, kind)),
     }
 }
