@@ -199,25 +199,37 @@ fn choose_kind(
     bundle: &Bundle,
     log: &dyn Fn(&str),
 ) -> Result<Kind, NetworkError> {
-    match wanted {
-        "fp32" => Ok(Kind::Float),
-        "fp16" => {
-            if !device.is_cuda() {
-                log("precision fp16 on a CPU is many times slower than fp32");
+    let lacks = |kind| {
+        let lacking = [Network::Unet, Network::VaeDecoder]
+            .into_iter()
+            .find(|network| bundle.file(*network, script::FORMAT, script::precision(kind)).is_none())?;
+        let (folder, network) = (bundle.folder().display(), lacking.name());
+        Some(format!("{folder} has no {network} for TorchScript in {}", script::precision(kind)))
+    };
+    let kind = match wanted {
+        "fp32" => Kind::Float,
+        "fp16" => Kind::Half,
+        "auto" if !device.is_cuda() => Kind::Float,
+        "auto" => match lacks(Kind::Half) {
+            None => Kind::Half,
+            Some(reason) => {
+                log(&format!("precision auto: fp32, since {reason}"));
+                Kind::Float
             }
-            Ok(Kind::Half)
-        }
-        "auto" if device.is_cuda() => Ok(if bundle.speaks("fp16") {
-            Kind::Half
-        } else {
-            log("precision auto: fp32, since the bundle has no torchscript_fp16; `fp16` would convert it");
-            Kind::Float
-        }),
-        "auto" => Ok(Kind::Float),
+        },
         other => {
-            Err(NetworkError::Unsupported(format!("precision: `fp32`, `fp16` or `auto`, not `{other}`")))
+            return Err(NetworkError::Unsupported(format!(
+                "precision: `fp32`, `fp16` or `auto`, not `{other}`"
+            )));
         }
+    };
+    if let Some(reason) = lacks(kind) {
+        return Err(NetworkError::Unsupported(format!("precision = \"{wanted}\": {reason}")));
     }
+    if kind == Kind::Half && !device.is_cuda() {
+        log("precision fp16 on a CPU is many times slower than fp32");
+    }
+    Ok(kind)
 }
 
 fn choose_batches(wanted: &[usize], device: Device) -> Result<Vec<usize>, NetworkError> {

@@ -67,3 +67,18 @@ impl Drop for Package {
         unsafe { raw::lipcast_package_close(self.raw.as_ptr()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_package_is_refused_in_libtorchs_words() {
+        for (path, words) in
+            [("/nowhere/generator.pt2", "file open failed"), ("/proc/version", "not a ZIP archive")]
+        {
+            let error = Package::open(Path::new(path), None).expect_err("it is no package");
+            assert!(error.contains(words) && !error.contains("frame #"), "{error}");
+        }
+    }
+}
