@@ -67,13 +67,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for batch in [1, 8] {
         let image = Tensor::new([batch, 3, FACE, FACE], wave(batch * 3 * FACE * FACE));
-        let time = median(span / 2, || networks.run(Network::VaeEncoder, &[image.clone()]).map(drop))?;
+        let time =
+            median(span / 2, || networks.run(Network::VaeEncoder, std::slice::from_ref(&image)).map(drop))?;
         let rate = batch as f64 / time.as_secs_f64();
         println!("VAE encoder, batch {batch}: {:.2} ms, {rate:.1} pictures/s", ms(time));
     }
     for mels in [200, 3000] {
         let mel = Tensor::new([1, MELS, mels], wave(MELS * mels));
-        let time = median(span / 2, || networks.run(Network::WhisperEncoder, &[mel.clone()]).map(drop))?;
+        let time =
+            median(span / 2, || networks.run(Network::WhisperEncoder, std::slice::from_ref(&mel)).map(drop))?;
         println!("Whisper, {} s of speech: {:.2} ms", mels / 100, ms(time));
     }
     if let Some(index) = device.name.strip_prefix("cuda:") {
