@@ -8,6 +8,7 @@ mod table;
 use std::path::PathBuf;
 
 use lipcast_plugins_api::author::Error;
+use serde::Deserialize;
 use serde_json::Value;
 
 use table::{Table, whole};
@@ -62,7 +63,8 @@ pub struct RuntimeSettings {
 }
 
 /// Which network makes pictures of latents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Decoder {
     /// The decoder that MuseTalk was trained with.
     #[default]

@@ -1,0 +1,35 @@
+// What of libtorch's C++ interface `tch` does not wrap, as C functions.
+//
+// Every function that can fail returns null when it did not, and otherwise a text to be given to `lipcast_text_free`;
+// no exception leaves. Pointers are never kept beyond the call, except for a package's own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+
+// A tensor as `tch` holds it: an owned `at::Tensor`.
+struct lipcast_tensor;
+struct lipcast_package;
+
+// Frees a text of the other functions; null is fine.
+void lipcast_text_free(char *text);
+
+// Opens a package that AOTInductor compiled, for the GPU `device`, or the CPU when it is -1. `path` is UTF-8 with a
+// final zero. On success `*package` is owned by the caller.
+char *lipcast_package_open(const char *path, int8_t device, lipcast_package **package);
+
+// Runs it on `count` inputs, which are only read. `outputs` has room for `capacity` pointers; `*made` of them are set,
+// each to a tensor that the caller owns. With more outputs than room it fails.
+char *lipcast_package_run(lipcast_package *package, lipcast_tensor *const *inputs, size_t count,
+                          lipcast_tensor **outputs, size_t capacity, size_t *made);
+
+void lipcast_package_close(lipcast_package *package);
+
+// Bytes that libtorch's allocator has given out on the GPU `device` at most, and holds at most.
+char *lipcast_device_memory(int8_t device, int64_t *allocated, int64_t *reserved);
+
+// The version of libtorch whose headers this was compiled with; static.
+const char *lipcast_torch_version(void);
+}

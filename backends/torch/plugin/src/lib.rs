@@ -1,0 +1,2 @@
+//! The libtorch backend as a shared library: its exported symbols, and nothing else.
+#![forbid(unsafe_code)]

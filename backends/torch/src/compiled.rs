@@ -1,0 +1,235 @@
+//! UNet, decoder and rounding compiled ahead of time for one kind of GPU and one batch size.
+//!
+//! `tools/musetalk/compile_for_gpu.py` writes them into a bundle's folder, with `compiled.json` beside them, which says
+//! what they were made for. Whatever does not fit is left aside: TorchScript does the same, slower.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use lipcast_musetalk::NetworkError;
+use lipcast_musetalk::settings::Decoder;
+use lipcast_torch_native::gpu::{self, Gpu};
+use lipcast_torch_native::{Package, torch_version};
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::said;
+use crate::frames::Generated;
+
+/// The list of packages in a bundle's folder.
+pub(crate) const LIST: &str = "compiled.json";
+
+/// The version of the list that is read.
+const VERSION: u32 = 1;
+
+/// What packages were made for.
+#[derive(Debug, Deserialize)]
+struct List {
+    compiled_version: u32,
+    /// The GPU's name, for people; `cpu` when it was only tried out.
+    device: String,
+    /// Its compute capability: the code runs on this one alone.
+    capability: Option<(u32, u32)>,
+    /// The version of torch that compiled it, perhaps with its CUDA, like `2.11.0+cu130`.
+    torch: String,
+    /// `sd-vae` or `taesd`.
+    decoder: Decoder,
+    /// Of inputs and weights: `fp16` or `fp32`.
+    dtype: String,
+    /// File names by batch size.
+    packages: BTreeMap<usize, String>,
+    /// Files by name.
+    files: BTreeMap<String, File>,
+}
+
+#[derive(Debug, Deserialize)]
+struct File {
+    bytes: u64,
+}
+
+/// The packages that are open, by batch size.
+#[derive(Debug, Default)]
+pub(crate) struct Packages {
+    open: BTreeMap<usize, Package>,
+}
+
+impl Packages {
+    /// Opens those of `folder` that fit, for the batch sizes in `buckets`. Without a list there are none; when one does
+    /// not fit, `log` hears why.
+    pub(crate) fn open(
+        folder: &Path,
+        device: Device,
+        kind: Kind,
+        decoder: Decoder,
+        buckets: &[usize],
+        log: &dyn Fn(&str),
+    ) -> Self {
+        let Device::Cuda(index) = device else { return Self::default() };
+        let list = folder.join(LIST);
+        let text = match fs::read_to_string(&list) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Self::default(),
+            Err(error) => {
+                log(&format!("{}: {error}; TorchScript is used", list.display()));
+                return Self::default();
+            }
+        };
+        let fitting = || {
+            let list = read(&text)?;
+            fits(&list, &gpu::describe(index)?, kind, decoder)?;
+            Ok(list)
+        };
+        let list = match fitting() {
+            Ok(list) => list,
+            Err(reason) => {
+                let reason: String = reason;
+                log(&format!("{}: {reason}; TorchScript is used", list.display()));
+                return Self::default();
+            }
+        };
+        let mut open = BTreeMap::new();
+        for (&batch, name) in list.packages.iter().filter(|(batch, _)| buckets.contains(batch)) {
+            let path = folder.join(name);
+            match whole(&path, list.files.get(name)).and_then(|()| Package::open(&path, Some(index))) {
+                Ok(package) => _ = open.insert(batch, package),
+                Err(reason) => {
+                    let reason = said(&path.display().to_string(), &reason);
+                    log(&format!("{reason}; TorchScript is used for batches of {batch}"));
+                }
+            }
+        }
+        Self { open }
+    }
+
+    /// Batch sizes that there is a package for.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = usize> + '_ {
+        self.open.keys().copied()
+    }
+
+    /// Runs the package for `batch`, if there is one. Inputs are those of the UNet, fp16, on the device.
+    pub(crate) fn run(
+        &mut self,
+        batch: usize,
+        latents: &Tensor,
+        audio: &Tensor,
+    ) -> Option<Result<Generated, NetworkError>> {
+        let package = self.open.get_mut(&batch)?;
+        let what = format!("the package for batches of {batch}");
+        Some(package.run(&[latents, audio]).map_err(|text| said(&what, &text)).and_then(|outputs| {
+            let mut outputs = outputs.into_iter();
+            let pictures = outputs.next().filter(|pictures| {
+                pictures.kind() == Kind::Uint8 && pictures.size() == [batch as i64, 256, 256, 3]
+            });
+            match pictures {
+                Some(pictures) => Ok(Generated { pictures, finite: outputs.next() }),
+                None => {
+                    Err(NetworkError::Corrupt(format!("{what} gives no frames u8 [{batch}, 256, 256, 3]")))
+                }
+            }
+        }))
+    }
+}
+
+/// Reads a list; its names are files of the folder and nothing else.
+fn read(text: &str) -> Result<List, String> {
+    let list: List = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let plain = |name: &&String| Path::new(name).file_name().is_some_and(|file| file == name.as_str());
+    match list.packages.values().find(|name| !plain(name)) {
+        Some(name) => Err(format!("`{name}` is not the name of a file")),
+        None => Ok(list),
+    }
+}
+
+/// Whether a package is as long as it was.
+fn whole(path: &Path, listed: Option<&File>) -> Result<(), String> {
+    let found = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    match listed {
+        Some(file) if file.bytes == found => Ok(()),
+        Some(file) => Err(format!("it has {found} bytes, and should have {}", file.bytes)),
+        None => Err(format!("{LIST} does not list its size")),
+    }
+}
+
+/// Whether packages can be run here.
+fn fits(list: &List, gpu: &Gpu, kind: Kind, decoder: Decoder) -> Result<(), String> {
+    if list.compiled_version != VERSION {
+        return Err(format!(
+            "version {} of the list, and this reads version {VERSION}",
+            list.compiled_version
+        ));
+    }
+    if list.capability != Some(gpu.capability) {
+        let made = list.capability.map_or(String::new(), |(a, b)| format!(" (capability {a}.{b})"));
+        let (a, b) = gpu.capability;
+        return Err(format!("compiled for {}{made}, and this is {} ({a}.{b})", list.device, gpu.name));
+    }
+    let version = |text: &str| text.split('+').next().unwrap_or(text).to_owned();
+    if version(&list.torch) != torch_version() {
+        return Err(format!("compiled by torch {}, and this is libtorch {}", list.torch, torch_version()));
+    }
+    if list.decoder != decoder {
+        return Err(format!("compiled with decoder {:?}, and {decoder:?} is set", list.decoder));
+    }
+    let precision = crate::script::precision(kind);
+    if list.dtype != precision {
+        return Err(format!("compiled in {}, and {precision} is set", list.dtype));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn list() -> Value {
+        json!({
+            "compiled_version": 1, "device": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "cuda": "13.0",
+            "torch": "2.11.0+cu130", "decoder": "sd-vae", "dtype": "fp16", "channels": "RGB",
+            "packages": { "1": "generator.b1.fp16.pt2", "8": "generator.b8.fp16.pt2" },
+            "files": { "generator.b1.fp16.pt2": { "bytes": 5 }, "generator.b8.fp16.pt2": { "bytes": 6 } },
+        })
+    }
+
+    fn verdict(list: &Value) -> Result<(), String> {
+        let gpu = Gpu { name: "NVIDIA H100 PCIe".to_owned(), capability: (9, 0) };
+        fits(&read(&list.to_string())?, &gpu, Kind::Half, Decoder::SdVae)
+    }
+
+    #[test]
+    fn packages_fit_the_capability_version_decoder_and_precision_that_they_were_made_for() {
+        assert_eq!(verdict(&list()), Ok(()));
+        for (key, value, word) in [
+            ("compiled_version", json!(2), "version 2"),
+            ("capability", json!([8, 9]), "capability 8.9"),
+            ("capability", Value::Null, "H100"),
+            ("torch", json!("2.12.0+cu130"), "torch 2.12.0+cu130"),
+            ("decoder", json!("taesd"), "Taesd"),
+            ("dtype", json!("fp32"), "fp32"),
+            ("packages", json!({ "1": "../generator.pt2" }), "`../generator.pt2`"),
+            ("packages", json!({ "one": "generator.pt2" }), "number"),
+        ] {
+            let mut list = list();
+            list[key] = value;
+            let error = verdict(&list).expect_err(key);
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_package_that_was_cut_or_is_not_listed_is_not_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("generator.b1.fp16.pt2");
+        let file = Some(&File { bytes: 5 });
+        assert!(whole(&path, file).is_err());
+        for (content, expected) in
+            [("12345", Ok(())), ("1234", Err("it has 4 bytes, and should have 5".to_owned()))]
+        {
+            fs::write(&path, content).expect("it can be written");
+            assert_eq!(whole(&path, file), expected);
+        }
+        assert_eq!(whole(&path, None), Err("compiled.json does not list its size".to_owned()));
+    }
+}

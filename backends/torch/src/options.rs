@@ -1,0 +1,64 @@
+//! What can be set of this runtime alone: the table `options` of a backend.
+
+use lipcast_musetalk::NetworkError;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Every option at its default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Packages that were compiled for this GPU are used when the bundle has them.
+    pub compiled: bool,
+    /// Convolutions keep their channels together: faster on some GPUs in fp16, slower on others.
+    pub channels_last: bool,
+    /// TorchScript rewrites its graphs in the first runs of each shape, which makes starting longer.
+    pub optimize: bool,
+    /// cuDNN tries its ways to convolve and keeps the fastest, once for each shape, at the start.
+    pub cudnn_benchmark: bool,
+    /// On a CPU, memory stays with the process between operators, as [`lipcast_torch_native::heap`] explains. It holds
+    /// for the whole process: `false` where the backend shares the server's (`isolation = "in-process"`).
+    pub keep_memory: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            compiled: true,
+            channels_last: false,
+            optimize: true,
+            cudnn_benchmark: true,
+            keep_memory: true,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the table; null is an empty one.
+    ///
+    /// # Errors
+    /// Names the key and what it takes.
+    pub fn read(table: &Value) -> Result<Self, NetworkError> {
+        if table.is_null() {
+            return Ok(Self::default());
+        }
+        Self::deserialize(table).map_err(|error| NetworkError::Unsupported(format!("options: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_table_is_the_default_and_an_unknown_key_is_named() {
+        assert_eq!(Options::read(&Value::Null), Ok(Options::default()));
+        assert_eq!(Options::read(&json!({})), Ok(Options::default()));
+        let options = Options::read(&json!({ "channels_last": true })).expect("it is an option");
+        assert_eq!(options, Options { channels_last: true, ..Options::default() });
+        let error = Options::read(&json!({ "chanels_last": true })).expect_err("no such option").to_string();
+        assert!(error.contains("chanels_last") && error.contains("channels_last"), "{error}");
+    }
+}

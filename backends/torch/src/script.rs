@@ -1,0 +1,142 @@
+//! One network as a TorchScript module.
+
+use std::path::PathBuf;
+
+use lipcast_musetalk::NetworkError;
+use lipcast_musetalk::bundle::Bundle;
+use lipcast_musetalk::networks::Network;
+use tch::{CModule, Device, IValue, Kind, TchError};
+
+use crate::error::failed;
+
+/// What a bundle calls the files.
+pub(crate) const FORMAT: &str = "torchscript";
+
+/// Where a network comes from, and how it is to be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) network: Network,
+    pub(crate) file: PathBuf,
+    /// Of its weights.
+    pub(crate) kind: Kind,
+    pub(crate) device: Device,
+    /// Whether the weights of convolutions are laid out with their channels together.
+    pub(crate) channels_last: bool,
+}
+
+/// A network on its device.
+#[derive(Debug)]
+pub(crate) struct Script {
+    network: Network,
+    module: CModule,
+    /// Of its weights, and of the tensors that it takes.
+    pub(crate) kind: Kind,
+    pub(crate) device: Device,
+}
+
+impl Script {
+    /// Loads it.
+    ///
+    /// # Errors
+    /// That name the file.
+    pub(crate) fn load(source: &Source) -> Result<Self, NetworkError> {
+        let name = source.file.display().to_string();
+        let read = || -> Result<_, TchError> {
+            let mut module = CModule::load_on_device(&source.file, source.device)?;
+            module.f_set_eval()?;
+            Ok(module)
+        };
+        let module = read().map_err(|error| match failed(&name)(error) {
+            // A file that cannot be read is damaged, unless memory or device are to blame.
+            NetworkError::Runtime(text) => NetworkError::Corrupt(text),
+            other => other,
+        })?;
+        if source.channels_last {
+            channels_last(&module).map_err(failed(&name))?;
+        }
+        Ok(Self { network: source.network, module, kind: source.kind, device: source.device })
+    }
+
+    /// Runs it on tensors of its kind and device: outputs as [`Network`] lists them, on the device. Gradients must be
+    /// off.
+    ///
+    /// # Errors
+    /// In libtorch's words, or when there are too few outputs.
+    pub(crate) fn run(&self, inputs: Vec<tch::Tensor>) -> Result<Vec<tch::Tensor>, NetworkError> {
+        let name = self.network.name();
+        let ports = self.network.interface().outputs;
+        let outputs = if let [_] = ports {
+            self.module.forward_ts(&inputs).map(|output| vec![output])
+        } else {
+            let inputs: Vec<_> = inputs.into_iter().map(IValue::Tensor).collect();
+            self.module.forward_is(&inputs).map(flatten)
+        };
+        let outputs = outputs.map_err(failed(name))?;
+        let shapes: Vec<Vec<usize>> = outputs
+            .iter()
+            .map(|output| output.size().iter().map(|&length| length as usize).collect())
+            .collect();
+        if shapes.len() != ports.len() {
+            let (gives, expected) = (shapes.len(), ports.len());
+            return Err(NetworkError::Corrupt(format!(
+                "{name} gives {gives} outputs, {expected} are expected"
+            )));
+        }
+        match ports.iter().zip(&shapes).find(|(port, shape)| !port.takes(shape)) {
+            Some((port, shape)) => {
+                Err(NetworkError::Corrupt(format!("{name} should give {port}, and gives {shape:?}")))
+            }
+            None => Ok(outputs),
+        }
+    }
+}
+
+/// Lays the weights of convolutions out with the channels of each point together, without changing their shapes. The
+/// activations follow the weights.
+fn channels_last(module: &CModule) -> Result<(), TchError> {
+    let _off = tch::no_grad_guard();
+    for (_, mut weight) in module.named_parameters()? {
+        if weight.dim() == 4 {
+            let laid = weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?;
+            weight.f_set_data(&laid)?;
+        }
+    }
+    Ok(())
+}
+
+/// The tensors in a value, in order.
+fn flatten(value: IValue) -> Vec<tch::Tensor> {
+    match value {
+        IValue::Tensor(tensor) => vec![tensor],
+        IValue::TensorList(tensors) => tensors,
+        IValue::Tuple(values) | IValue::GenericList(values) => values.into_iter().flat_map(flatten).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What `precision` is called in a bundle.
+pub(crate) fn precision(kind: Kind) -> &'static str {
+    if kind == Kind::Half { "fp16" } else { "fp32" }
+}
+
+/// The file of `network` when UNet and decoder run as `kind`. The others may be fp32 beside them, and those that look for
+/// faces always are: they decide, and are small.
+///
+/// An fp32 file cannot be converted: a traced graph remembers the types of its values, not only of its weights.
+pub(crate) fn source(
+    bundle: &Bundle,
+    network: Network,
+    kind: Kind,
+    device: Device,
+    channels_last: bool,
+) -> Option<Source> {
+    let of = |kind| {
+        let file = bundle.file(network, FORMAT, precision(kind))?;
+        Some(Source { network, file, kind, device, channels_last })
+    };
+    match network {
+        Network::Unet | Network::VaeDecoder => of(kind),
+        Network::WhisperEncoder | Network::VaeEncoder => of(kind).or_else(|| of(Kind::Float)),
+        Network::FaceParsing | Network::Landmarks | Network::FaceDetector => of(Kind::Float),
+    }
+}
