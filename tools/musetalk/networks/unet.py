@@ -73,15 +73,20 @@ class OneStepUNet(nn.Module):
         super().__init__()
         self.unet = unet
         self.register_buffer("positions", sinusoidal_positions(AUDIO_TOKENS, FEATURE_DIM), persistent=False)
+        self.register_buffer("step", None, persistent=False)
 
     def fold_time(self) -> None:
-        """Make the sinusoids of the time step a constant."""
+        """Make the sinusoids of the time step a constant, and the step itself one that lies on the device: a
+        number would be copied there in every call, which a CUDA graph cannot record."""
+        device = next(self.unet.parameters()).device
         if not isinstance(self.unet.time_proj, ConstantSinusoids):
-            self.unet.time_proj = ConstantSinusoids(self.unet.time_proj, next(self.unet.parameters()).device)
+            self.unet.time_proj = ConstantSinusoids(self.unet.time_proj, device)
+        self.step = torch.tensor([UNET_TIMESTEP], device=device)
 
     def forward(self, latents: Tensor, audio: Tensor) -> Tensor:
         tokens = audio + self.positions.to(audio.dtype)
-        return self.unet(latents, UNET_TIMESTEP, encoder_hidden_states=tokens, return_dict=False)[0]
+        step = UNET_TIMESTEP if self.step is None else self.step
+        return self.unet(latents, step, encoder_hidden_states=tokens, return_dict=False)[0]
 
 
 @portable_class
