@@ -93,6 +93,26 @@ pub(super) fn index_of_largest(tensor: &Tensor, axis: usize) -> Option<(Vec<usiz
     Some((shape, indices))
 }
 
+/// The CRC-32 of `bytes`, by zlib's polynomial.
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let mut rest = byte as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                rest = if rest & 1 == 1 { rest >> 1 ^ 0xedb8_8320 } else { rest >> 1 };
+                bit += 1;
+            }
+            table[byte] = rest;
+            byte += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!0, |crc, byte| TABLE[(crc as u8 ^ byte) as usize] ^ crc >> 8)
+}
+
 fn differences(found: &[f32], golden: &[f32], first: f64, join: impl Fn(f64, f64) -> f64) -> f64 {
     if found.len() != golden.len() {
         return f64::NAN;
@@ -152,6 +172,12 @@ mod tests {
         assert_eq!(index_of_largest(&tensor, 1), Some((vec![2, 3], vec![1, 0, 0, 0, 0, 1])));
         assert_eq!(index_of_largest(&tensor, 2), Some((vec![2, 2], vec![2, 2, 0, 2])));
         assert_eq!(index_of_largest(&tensor, 0), Some((vec![2, 3], vec![1, 1, 1, 0, 0, 1])));
+    }
+
+    #[test]
+    fn checksums_are_zlibs() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
     }
 
     #[test]

@@ -93,6 +93,35 @@ impl Golden {
         })
     }
 
+    /// A tensor of whole numbers, and its shape.
+    pub(super) fn whole(&self, name: &str) -> Result<(Vec<usize>, Vec<i32>), ParityError> {
+        self.view(name, |view| {
+            let numbers = match view.dtype() {
+                Dtype::I32 => values(view, i32::from_le_bytes),
+                Dtype::I16 => values(view, |bytes| i32::from(i16::from_le_bytes(bytes))),
+                other => return Err(format!("{name} holds {other:?}, not whole numbers")),
+            };
+            Ok((view.shape().to_vec(), numbers))
+        })
+    }
+
+    /// Values in double precision.
+    pub(super) fn doubles(&self, name: &str) -> Result<Vec<f64>, ParityError> {
+        self.view(name, |view| match view.dtype() {
+            Dtype::F64 => Ok(values(view, f64::from_le_bytes)),
+            other => Err(format!("{name} holds {other:?}, not values in double precision")),
+        })
+    }
+
+    /// The CRC-32 of what is called `name` and not kept.
+    pub(super) fn checksum(&self, name: &str) -> Result<u32, ParityError> {
+        let name = format!("crc32.{name}");
+        self.view(&name, |view| match (view.dtype(), view.data().first_chunk()) {
+            (Dtype::U32, Some(bytes)) if view.data().len() == 4 => Ok(u32::from_le_bytes(*bytes)),
+            _ => Err(format!("{name} is not one checksum")),
+        })
+    }
+
     /// What is known of the output `name`, by a name for each part; at least one.
     pub(super) fn expected(&self, name: &str) -> Result<Vec<(String, Expected)>, ParityError> {
         let mut parts = Vec::new();

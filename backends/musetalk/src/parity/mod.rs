@@ -7,6 +7,7 @@
 //! golden/<model>.safetensors     in.<port>, out.<port>: each network by itself, its batch together and one by one
 //! golden/pipeline.safetensors    mel, latents → audio, latent, frames: the speaking half, step from step
 //! golden/generator.safetensors   in.latents, in.audio → out.frames: UNet, decoder and rounding
+//! golden/reference.safetensors   every step of the reference, re-enacted with its own libraries
 //! ```
 //!
 //! A network's golden may hold parts of its outputs, and name its input by a formula (`golden.rs`). Where a
@@ -17,9 +18,11 @@ mod command;
 mod compare;
 mod generate;
 mod golden;
+mod judge;
 mod made;
 mod network;
 mod pipeline;
+mod reference;
 mod sheet;
 
 use std::cell::RefCell;
@@ -140,6 +143,9 @@ pub fn run<N: Networks>(
     if let Some(path) = bundle.golden(Model::Generator.name())?.filter(|_| own_decoder) {
         generate::golden(&mut networks, &Golden::read(path)?, &mut sheet)?;
     }
+    if let Some(path) = bundle.golden("reference")? {
+        reference::compare(&mut networks, &Golden::read(path)?, &mut sheet, own_decoder)?;
+    }
     Ok(sheet.finish()?)
 }
 
@@ -169,6 +175,15 @@ impl Precision {
             Self::Fp16 => {
                 (compare::mean_square(found, golden) / compare::deviation(golden), Unit::MeanSquare, HALF)
             }
+        }
+    }
+
+    /// The same of pictures of bytes. In half precision single pixels may be far off; half a level is what
+    /// MuseTalk's own runs in it differ by on the mean.
+    fn of_pixels(self, found: &[u8], golden: &[u8]) -> (f64, Unit, f64) {
+        match self {
+            Self::Fp32 => (compare::over_one_level(found, golden), Unit::OverOneLevel, FEW),
+            Self::Fp16 => (compare::mean_level(found, golden), Unit::MeanLevel, 0.5),
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn compare<N: Networks>(
     if !frames {
         return Ok(sheet.note("pipeline: frames are not compared, they were made by the other decoder")?);
     }
-    generate::compare(networks, "pipeline: frames", &latents, &heard, &expected, sheet)
+    generate::compare(networks, "pipeline: frames", &latents, &heard, &expected, sheet).map(drop)
 }
 
 /// The tokens of frames 0 to `count`, `[count, 50, 384]`, of features `[1, rows, 5, 384]`; zeros where there

@@ -21,6 +21,8 @@ pub(super) enum Unit {
     MeanLevel,
     /// The share of values that are not equal.
     Unequal,
+    /// 0 where all bytes are equal, 1 where they are not.
+    Bytes,
 }
 
 impl Unit {
@@ -32,6 +34,7 @@ impl Unit {
             Self::OverOneLevel => "over 1 level",
             Self::MeanLevel => "levels, mean",
             Self::Unequal => "unequal",
+            Self::Bytes => "other bytes",
         }
     }
 }
@@ -39,7 +42,7 @@ impl Unit {
 /// One check-point.
 pub(super) struct Point<'a> {
     /// Its id in the specification's list, or a dash.
-    pub(super) id: &'static str,
+    pub(super) id: &'a str,
     /// What is compared.
     pub(super) name: &'a str,
     /// Its shape.

@@ -79,7 +79,7 @@ impl<'a> Encoder<'a> {
 
 /// The two pictures of a face: the masked one, then the whole one; `[3, 256, 256]` each, -1…1. Black is taken before
 /// the range is, so that the masked half is -1.
-fn to_pair(face: &[u8], pair: &mut [f32]) {
+pub(crate) fn to_pair(face: &[u8], pair: &mut [f32]) {
     let value = |byte: u8| ((f64::from(byte) / 255.0) as f32 - 0.5) / 0.5;
     let (masked, whole) = pair.split_at_mut(FACE_BYTES);
     let plane = FACE * FACE;

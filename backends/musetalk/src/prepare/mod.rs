@@ -21,6 +21,8 @@ mod latents;
 
 mod noise;
 
+pub(crate) use latents::to_pair;
+
 use std::collections::VecDeque;
 
 use lipcast_plugins_api::author::{AvatarSource, Code, Error, Operation};
