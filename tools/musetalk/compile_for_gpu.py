@@ -158,11 +158,13 @@ def describe(
     cuda = options.device.startswith("cuda")
     return {
         "compiled_version": COMPILED_VERSION,
-        "gpu": torch.cuda.get_device_name(options.device) if cuda else "none: compiled for a CPU",
-        "capability": list(torch.cuda.get_device_capability(options.device)) if cuda else [0, 0],
+        "device": torch.cuda.get_device_name(options.device) if cuda else "cpu",
+        "capability": list(torch.cuda.get_device_capability(options.device)) if cuda else None,
         "torch": torch.__version__,
+        "cuda": torch.version.cuda if cuda else None,
         "decoder": options.decoder,
-        "precision": options.dtype,
+        "dtype": options.dtype,
+        "channels": "RGB",
         "packages": names,
         "files": {
             name: {"bytes": (folder / name).stat().st_size, "sha256": manifest.sha256_of(folder / name)}
