@@ -38,6 +38,7 @@ if not __package__:
 
 from musetalk import manifest
 from musetalk.checkpoint import CheckpointError
+from musetalk.official import read_config
 from musetalk.presets import PRESETS
 from musetalk.sources import VERSIONS, Models
 from musetalk.speaking import DECODERS, RgbGenerator, Speaking, official_speaking, random_speaking
@@ -157,11 +158,13 @@ def describe(
     cuda = options.device.startswith("cuda")
     return {
         "compiled_version": COMPILED_VERSION,
-        "gpu": torch.cuda.get_device_name(options.device) if cuda else "none: compiled for a CPU",
-        "capability": list(torch.cuda.get_device_capability(options.device)) if cuda else [0, 0],
+        "device": torch.cuda.get_device_name(options.device) if cuda else "cpu",
+        "capability": list(torch.cuda.get_device_capability(options.device)) if cuda else None,
         "torch": torch.__version__,
+        "cuda": torch.version.cuda if cuda else None,
         "decoder": options.decoder,
-        "precision": options.dtype,
+        "dtype": options.dtype,
+        "channels": "RGB",
         "packages": names,
         "files": {
             name: {"bytes": (folder / name).stat().st_size, "sha256": manifest.sha256_of(folder / name)}
@@ -181,7 +184,7 @@ def load(options: argparse.Namespace) -> Speaking:
         parts = official_speaking(Models(options.models, options.version), options.decoder, fold)
     path = options.bundle / "manifest.json"
     if path.exists():
-        insist_on_same_weights(json.loads(path.read_text()), parts.weights, path)
+        insist_on_same_weights(read_config(path), parts.weights, path)
     return parts
 
 
@@ -201,8 +204,10 @@ def levers_of(options: argparse.Namespace) -> Levers:
 
 
 def install(drafts: Path, bundle: Path, compiled: dict[str, Any]) -> None:
-    """Puts packages and ``compiled.json`` in place of those that the bundle had; the description goes first
-    and comes last."""
+    """Puts packages and ``compiled.json`` in place of those that the bundle had.
+
+    The description goes first and comes last, so that it never tells of packages that are not there.
+    """
     (bundle / "compiled.json").unlink(missing_ok=True)
     for old in bundle.glob("generator.b*.pt2"):
         old.unlink()
@@ -261,6 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.bundle.mkdir(parents=True, exist_ok=True)
     drafts = Path(tempfile.mkdtemp(prefix=".compile.", dir=options.bundle))
     try:
+        if options.device.startswith("cuda") and not torch.cuda.is_available():
+            raise CompileError("there is no GPU that PyTorch can use; --device cpu tries this program out")
         parts = load(options)
         target = Target(options.device, options.dtype, options.batches)
         names = compile_generator(parts, drafts, target, levers_of(options))

@@ -34,7 +34,7 @@ from musetalk.bench import HEAD, Clock, Row, Timing
 from musetalk.cost import cost_of
 from musetalk.networks import Network
 from musetalk.presets import PRESETS
-from musetalk.speaking import random_speaking
+from musetalk.speaking import Speaking, random_decoder, random_speaking
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 #: In the order in which they run: the cheap and telling ones first.
@@ -56,12 +56,12 @@ class Levers:
         self.rows: list[Row] = []
         self.failures: list[str] = []
         with torch.device(options.device):  # A GPU draws weights many times faster.
-            self.speaking = random_speaking(options.preset, 1, "sd-vae", options.fold_time_embedding)
-            self.tiny = random_speaking(options.preset, 1, "taesd")
+            speaking = random_speaking(options.preset, 1, "sd-vae", options.fold_time_embedding)
+            self.tiny = random_decoder(options.preset, 1, "taesd")
+        self.unet, self.decoder = speaking.unet, speaking.decoder
         self.lay_out(channels_last=False)
-        self.unet, self.decoder = self.speaking.unet, self.speaking.decoder
         self.gflops = {}
-        for network in (self.unet, self.decoder, self.tiny.decoder):
+        for network in (self.unet, self.decoder, self.tiny):
             self.gflops[network.name] = cost_of(network, self.inputs(network, 1))["gflops"]
 
     def section(self, name: str) -> None:
@@ -131,7 +131,7 @@ class Levers:
     def taesd(self) -> None:
         """The tiny decoder in place of the VAE's, beside the UNet as it was measured before."""
         self.lay_out()
-        tiny = self.tiny.decoder
+        tiny = self.tiny
         for batch in self.options.batches:
             unet = self.known("channels-last", batch) or self.time(self.unet, batch)
             self.row("TAESD, channels-last", batch, unet, self.time(tiny, batch), tiny)
@@ -161,8 +161,8 @@ class Levers:
 
     def lay_out(self, channels_last: bool = True) -> None:
         """Gives all weights this layout; free where they have it."""
-        for speaking in (self.speaking, self.tiny):
-            speaking.place(self.options.device, self.dtype, channels_last)
+        for decoder in (self.decoder, self.tiny):
+            Speaking(self.unet, decoder, {}).place(self.options.device, self.dtype, channels_last)
 
     def inputs(self, network: Network, batch: int) -> tuple[Tensor, ...]:
         """Random inputs on the device."""

@@ -42,13 +42,15 @@ class Speaking:
 
 def random_speaking(preset: str, seed: int, decoder: str, fold_time: bool = False) -> Speaking:
     """Both with random weights: those of a random bundle of the same preset and seed."""
-    sizes = PRESETS[preset]
-    unet = random_unet(sizes, seed)
+    unet = speaking_unet(random_unet(PRESETS[preset], seed), fold_time)
+    return Speaking(unet, random_decoder(preset, seed, decoder), {"preset": preset, "seed": seed})
+
+
+def random_decoder(preset: str, seed: int, decoder: str) -> Network:
+    """One of ``DECODERS`` with random weights."""
     if decoder == "taesd":
-        pictures = random_taesd(sizes, seed)
-    else:
-        pictures = vae_decoder_network(random_vae(sizes, seed))
-    return Speaking(speaking_unet(unet, fold_time), pictures, {"preset": preset, "seed": seed})
+        return random_taesd(PRESETS[preset], seed)
+    return vae_decoder_network(random_vae(PRESETS[preset], seed))
 
 
 def official_speaking(models: Models, decoder: str, fold_time: bool = False) -> Speaking:

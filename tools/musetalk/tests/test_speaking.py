@@ -82,7 +82,7 @@ class Compiling(unittest.TestCase):
             self.assertEqual(name, "generator.b2.fp32.pt2")
             self.assertEqual({p.name for p in bundle.iterdir()}, {name, "compiled.json"})
             self.assertEqual(compiled["files"][name]["sha256"], sha256_of(bundle / name))
-            told = [compiled[key] for key in ("torch", "decoder", "precision", "weights")]
+            told = [compiled[key] for key in ("torch", "decoder", "dtype", "weights")]
             self.assertEqual(told, [torch.__version__, "taesd", "fp32", {"preset": "nano", "seed": SEED}])
 
             parts = random_speaking("nano", SEED, "taesd")
