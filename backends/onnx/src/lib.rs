@@ -37,6 +37,9 @@ use device::{Place, Role, Target};
 use generate::Generator;
 use session::Opened;
 
+/// MuseTalk on ONNX Runtime, as a host sees it.
+pub type OnnxBackend = lipcast_musetalk::MuseTalk<OnnxNetworks>;
+
 /// MuseTalk's networks, opened by ONNX Runtime.
 pub struct OnnxNetworks {
     whisper: Opened,

@@ -8,4 +8,6 @@ mod device;
 
 mod generate;
 
+mod parity;
+
 mod refused;
