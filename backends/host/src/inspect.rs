@@ -1,4 +1,4 @@
-//! `backend-host --inspect WHAT PATH CONFIG`: opens a library by hand and tells what that did to this process.
+//! `backend-host [--preload LIBRARY]… --inspect WHAT PATH CONFIG`: opens a library by hand and tells what that did to this process.
 //!
 //! For `lipcast plugin check`, which runs it in a process that may die of it. In: `descriptor`, `tables` or `cycles`, the
 //! library, and its settings as JSON. Out: one line of JSON.

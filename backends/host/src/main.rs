@@ -1,4 +1,4 @@
-//! `backend-host PATH`: opens one plugin and serves it to the process that started this one.
+//! `backend-host [--preload LIBRARY]… PATH`: opens one plugin and serves it to the process that started this one.
 //!
 //! In: control calls over a socket, session calls and batches over a ring. Out: what the plugin makes of them.
 //! Threads: the main one makes all session calls and batches, one reads the socket and answers what is short, each
@@ -6,12 +6,13 @@
 //!
 //! Whatever the plugin does to this process, it does to nobody else.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use lipcast_plugins_api::loader::Plugin;
+use lipcast_plugins_api::loader::{Plugin, preload};
 use lipcast_wire::child::Inherited;
 use lipcast_wire::layout::BEAT_MS;
 use lipcast_wire::message::{FromChild, Hello};
@@ -32,13 +33,14 @@ use self::voice::Voice;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let (libraries, arguments) = preloaded(&arguments);
     if let Some((first, rest)) = arguments.split_first()
         && first == "--inspect"
     {
-        return inspected(inspect::run(rest));
+        let opened = preload(&libraries).map_err(|error| error.to_string());
+        return inspected(opened.and_then(|()| inspect::run(rest)));
     }
-    let mut arguments = arguments.into_iter();
-    let (Some(path), None) = (arguments.next(), arguments.next()) else {
+    let [path] = arguments else {
         eprintln!("backend-host is started by lipcast, with the path of one plugin");
         return ExitCode::from(2);
     };
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     };
     let Inherited { control, work } = inherited;
     let voice = Voice::new(control);
-    let plugin = match Plugin::open(Path::new(&path)) {
+    let plugin = match preload(&libraries).and_then(|()| Plugin::open(Path::new(path))) {
         Ok(plugin) => plugin,
         Err(error) => {
             voice.say(&FromChild::Refused { refused: error.to_string() });
@@ -84,6 +86,18 @@ fn main() -> ExitCode {
     }
     desk.finish();
     ExitCode::SUCCESS
+}
+
+/// The libraries of each `--preload` at the beginning, and the arguments behind them.
+fn preloaded(mut arguments: &[OsString]) -> (Vec<PathBuf>, &[OsString]) {
+    let mut libraries = Vec::new();
+    while let [flag, library, rest @ ..] = arguments
+        && flag == "--preload"
+    {
+        libraries.push(PathBuf::from(library));
+        arguments = rest;
+    }
+    (libraries, arguments)
 }
 
 /// Prints what an inspection found.

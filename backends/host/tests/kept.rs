@@ -1,12 +1,12 @@
 //! The host of the day that the contract was frozen opens the backends of today, and those that will be.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 use std::process::Command;
 
-fn contract() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins-api")
-}
+use common::{compile, contract};
 
 /// What a host's `--inspect` prints.
 fn inspect(host: &Path, what: &str, library: &Path) -> String {
@@ -14,25 +14,6 @@ fn inspect(host: &Path, what: &str, library: &Path) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{what} of {}: {said}", library.display());
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn compile(folder: &Path, macros: &[&str]) -> PathBuf {
-    let library = folder.join("libnewer.so");
-    let contract = contract();
-    let compiled = Command::new("cc")
-        .args(["-std=c11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden"])
-        .args(macros)
-        .arg("-I")
-        .arg(contract.join("include"))
-        .arg("-I")
-        .arg(contract.join("templates"))
-        .arg(contract.join("tests/data/variants.c"))
-        .arg("-o")
-        .arg(&library)
-        .status()
-        .expect("a C compiler is part of the build tools");
-    assert!(compiled.success());
-    library
 }
 
 /// Every host table and every setting that a backend has to take was taken.

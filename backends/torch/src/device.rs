@@ -54,7 +54,9 @@ fn choose_from(
     };
     let unsupported = |text| Err(NetworkError::Unsupported(text));
     let Some(index) = index else {
-        return unsupported(format!("device: `cpu`, `cuda`, `cuda:1` or `auto`, not `{wanted}`"));
+        return unsupported(format!(
+            "device = \"{wanted}\": takes \"cpu\", \"cuda\", \"auto\", or a number as in \"cuda:1\""
+        ));
     };
     match gpus() {
         Ok(count) if index < count => Ok(Device::Cuda(index)),
@@ -109,10 +111,12 @@ mod tests {
         for (wanted, gpus, message) in [
             ("cuda", Err("no driver"), "device = \"cuda\": no driver"),
             ("cuda:2", Ok(2), "device = \"cuda:2\": the last GPU is cuda:1"),
-            ("cuda:x", Ok(2), "device: `cpu`, `cuda`, `cuda:1` or `auto`, not `cuda:x`"),
-            ("gpu", Ok(2), "device: `cpu`, `cuda`, `cuda:1` or `auto`, not `gpu`"),
         ] {
             assert_eq!(chosen(wanted, gpus), (Err(message.to_owned()), Vec::new()));
+        }
+        for wanted in ["cuda:x", "cuda:", "gpu", ""] {
+            let error = chosen(wanted, Ok(2)).0.expect_err("there is no such device");
+            assert!(error.starts_with(&format!("device = \"{wanted}\": takes \"cpu\"")), "{error}");
         }
     }
 

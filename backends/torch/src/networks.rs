@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread::available_parallelism;
 
 use lipcast_musetalk::bundle::Bundle;
-use lipcast_musetalk::networks::{self, FACE, FACE_BYTES, FEATURES, LATENT, LATENTS, MELS, Network, TOKENS};
+use lipcast_musetalk::networks::{self, FACE_BYTES, FEATURES, LATENT, LATENTS, MELS, Network, TOKENS};
 use lipcast_musetalk::settings::RuntimeSettings;
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
 use lipcast_torch_native::{heap, torch_version};
@@ -17,11 +17,11 @@ use crate::options::Options;
 use crate::script::{self, Script, Source};
 use crate::tensors::{shape, to_device, to_host, wave};
 
+/// Networks that run when an avatar is prepared, and never while somebody speaks.
+const PREPARATION: [Network; 4] =
+    [Network::VaeEncoder, Network::FaceParsing, Network::Landmarks, Network::FaceDetector];
 /// Batch sizes on a GPU unless they are set.
 const GPU_BATCHES: [usize; 4] = [1, 4, 8, 16];
-/// Runs of a batch size before it is served: TorchScript looks at the first, rewrites its graph in the second, and is
-/// as fast as it gets from the third on.
-const FIRST_RUNS: usize = 2;
 /// Mel frames of the first run of Whisper: two seconds.
 const FIRST_MELS: usize = 200;
 
@@ -29,20 +29,22 @@ const FIRST_MELS: usize = 200;
 #[derive(Debug)]
 pub struct TorchNetworks {
     device: Device,
-    /// Of UNet, Whisper and the autoencoder.
+    /// Of UNet and decoder.
     kind: Kind,
     buckets: Vec<usize>,
-    scripts: BTreeMap<Network, Slot>,
+    slots: BTreeMap<Network, Slot>,
     packages: Packages,
     landing: Landing,
 }
 
 /// A network that the bundle has.
 #[derive(Debug)]
-enum Slot {
-    /// It is loaded when it is first run.
-    Closed(Source),
-    Open(Script),
+struct Slot {
+    source: Source,
+    /// Loaded when it is first run.
+    script: Option<Script>,
+    /// Whether it has run: until then, an error of libtorch's tells of the file.
+    proven: bool,
 }
 
 impl Networks for TorchNetworks {
@@ -50,24 +52,28 @@ impl Networks for TorchNetworks {
     const NAME: &'static str = "MuseTalk on libtorch";
     const FORMAT: &'static str = script::FORMAT;
 
-    fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
+    fn open(
+        bundle: &Bundle,
+        settings: &RuntimeSettings,
+        log: &dyn Fn(&str),
+    ) -> Result<Self, NetworkError> {
         let options = Options::read(&settings.options)?;
         let device = device::choose(&settings.device, &settings.library, log)?;
         let kind = choose_kind(&settings.precision, device, bundle, log)?;
         let buckets = choose_batches(&settings.batches, device)?;
         prepare_process(device, settings.threads, &options);
 
-        let sources = Network::ALL.into_iter().filter_map(|network| {
+        let slots = Network::ALL.into_iter().filter_map(|network| {
             let source = script::source(bundle, network, kind, device, options.channels_last)?;
-            Some((network, Slot::Closed(source)))
+            Some((network, Slot { source, script: None, proven: false }))
         });
         let packages = if options.compiled {
             Packages::open(bundle.folder(), device, kind, settings.decoder, &buckets, log)
         } else {
             Packages::default()
         };
-        let mut networks =
-            Self { device, kind, buckets, scripts: sources.collect(), packages, landing: Landing::default() };
+        let landing = Landing::default();
+        let mut networks = Self { device, kind, buckets, slots: slots.collect(), packages, landing };
         networks.first_runs()?;
         log(&networks.to_string());
         Ok(networks)
@@ -83,18 +89,19 @@ impl Networks for TorchNetworks {
     }
 
     fn has(&self, network: Network) -> bool {
-        self.scripts.contains_key(&network)
+        self.slots.contains_key(&network)
     }
 
     fn run(&mut self, network: Network, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError> {
         network.check(inputs)?;
         let _off = tch::no_grad_guard();
-        let script = self.script(network)?;
+        let slot = self.slot(network)?;
+        let (device, kind) = (slot.source.device, slot.source.kind);
         let inputs = inputs
             .iter()
-            .map(|input| to_device(&input.data, &shape(&input.shape), script.device, script.kind))
+            .map(|input| to_device(&input.data, &shape(&input.shape), device, kind))
             .collect::<Result<_, _>>()?;
-        let outputs = script.run(inputs)?.iter().map(to_host).collect::<Result<Vec<_>, _>>()?;
+        let outputs = slot.run(inputs)?.iter().map(to_host).collect::<Result<Vec<_>, _>>()?;
         if outputs.iter().any(|output| output.data.iter().any(|value| !value.is_finite())) {
             return Err(NetworkError::BadOutput(format!("{} gave NaN or infinity", network.name())));
         }
@@ -103,12 +110,15 @@ impl Networks for TorchNetworks {
 
     fn generate(&mut self, latents: &[f32], audio: &[f32], frames: &mut [u8]) -> Result<(), NetworkError> {
         let batch = frames.len() / FACE_BYTES;
-        let lengths = (latents.len(), audio.len(), frames.len());
-        if lengths != (batch * LATENTS, batch * TOKENS * FEATURES, batch * FACE_BYTES) || batch == 0 {
+        if !self.buckets.contains(&batch) {
             return Err(NetworkError::Runtime(format!(
-                "{} latents, {} audio values and {} bytes of frames are no batch",
-                lengths.0, lengths.1, lengths.2
+                "a batch of {batch} frames; the batch sizes are {:?}",
+                self.buckets
             )));
+        }
+        let lengths = [latents.len(), audio.len(), frames.len()];
+        if lengths != [batch * LATENTS, batch * TOKENS * FEATURES, batch * FACE_BYTES] {
+            return Err(NetworkError::Runtime(format!("{lengths:?} values for a batch of {batch} frames")));
         }
         let _off = tch::no_grad_guard();
         let side = LATENT as i64;
@@ -117,65 +127,67 @@ impl Networks for TorchNetworks {
         let audio = to_device(audio, &[count, TOKENS as i64, FEATURES as i64], device, kind)?;
         let generated = match self.packages.run(batch, &latents, &audio) {
             Some(generated) => generated?,
-            None => self.generate_by_scripts(latents, audio)?,
+            None => {
+                let latent = self.slot(Network::Unet)?.run(vec![latents, audio])?.swap_remove(0);
+                let decoder = self.slot(Network::VaeDecoder)?;
+                let image = decoder.run(vec![latent.shallow_clone()])?.swap_remove(0);
+                Generated::new(&latent, &image)?
+            }
         };
         self.landing.fetch(&generated, frames)
+    }
+
+    fn release(&mut self) {
+        for network in PREPARATION {
+            if let Some(slot) = self.slots.get_mut(&network) {
+                slot.script = None;
+            }
+        }
     }
 }
 
 impl TorchNetworks {
-    fn generate_by_scripts(
-        &mut self,
-        latents: tch::Tensor,
-        audio: tch::Tensor,
-    ) -> Result<Generated, NetworkError> {
-        let mut latent = self.script(Network::Unet)?.run(vec![latents, audio])?;
-        let [latent] = &mut latent[..] else { unreachable!("its outputs were counted") };
-        let image = self.script(Network::VaeDecoder)?.run(vec![latent.shallow_clone()])?;
-        Generated::new(latent, &image[0])
+    fn slot(&mut self, network: Network) -> Result<&mut Slot, NetworkError> {
+        let missing = || NetworkError::Missing(format!("the bundle has no {} for TorchScript", network.name()));
+        self.slots.get_mut(&network).ok_or_else(missing)
     }
 
-    /// The network, loaded if it was not.
-    fn script(&mut self, network: Network) -> Result<&Script, NetworkError> {
-        let slot = self.scripts.get_mut(&network).ok_or_else(|| {
-            NetworkError::Missing(format!("the bundle has no {} for TorchScript", network.name()))
-        })?;
-        if let Slot::Closed(source) = slot {
-            *slot = Slot::Open(Script::load(source)?);
-        }
-        match slot {
-            Slot::Open(script) => Ok(script),
-            Slot::Closed(_) => unreachable!("it was opened above"),
-        }
-    }
-
-    /// Runs everything that speech needs, so that what is broken is refused now, and no frame waits for what the first
-    /// runs of a shape cost.
+    /// Runs what speech needs once, so that it is loaded and what is broken is refused now. TorchScript looks at the
+    /// first run of each shape, and rewrites its graph in the second.
     fn first_runs(&mut self) -> Result<(), NetworkError> {
         let unusable = |error| match error {
-            NetworkError::BadOutput(text) => NetworkError::Corrupt(format!(
-                "{text} for a plain input; its weights are damaged, or too large for fp16"
-            )),
+            NetworkError::BadOutput(text) => {
+                NetworkError::Corrupt(format!("{text} in its first run: its weights are damaged, or too large"))
+            }
             other => other,
         };
-        for (network, shape) in [
-            (Network::WhisperEncoder, vec![1, MELS, FIRST_MELS]),
-            (Network::VaeEncoder, vec![1, 3, FACE, FACE]),
-        ] {
-            if self.has(network) {
-                let input = Tensor::new(shape.clone(), wave(shape.iter().product()));
-                self.run(network, &[input]).map_err(unusable)?;
-            }
-        }
+        let mel = Tensor::new([1, MELS, FIRST_MELS], wave(MELS * FIRST_MELS));
+        self.run(Network::WhisperEncoder, &[mel]).map_err(unusable)?;
         for batch in self.buckets.clone() {
-            let latents = wave(batch * LATENTS);
-            let audio = wave(batch * TOKENS * FEATURES);
-            let mut frames = vec![0; batch * FACE_BYTES];
-            for _ in 0..FIRST_RUNS {
-                self.generate(&latents, &audio, &mut frames).map_err(unusable)?;
-            }
+            let (latents, audio) = (wave(batch * LATENTS), wave(batch * TOKENS * FEATURES));
+            self.generate(&latents, &audio, &mut vec![0; batch * FACE_BYTES]).map_err(unusable)?;
         }
         Ok(())
+    }
+}
+
+impl Slot {
+    /// Runs it, loaded if it was not.
+    fn run(&mut self, inputs: Vec<tch::Tensor>) -> Result<Vec<tch::Tensor>, NetworkError> {
+        let script = match &self.script {
+            Some(script) => script,
+            None => self.script.insert(Script::load(&self.source)?),
+        };
+        match script.run(inputs) {
+            Ok(outputs) => {
+                self.proven = true;
+                Ok(outputs)
+            }
+            Err(NetworkError::Runtime(text)) if !self.proven => {
+                Err(NetworkError::Corrupt(format!("{}: {text}", self.source.file.display())))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -183,11 +195,7 @@ impl std::fmt::Display for TorchNetworks {
     /// One line for the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let device = self.device();
-        write!(
-            f,
-            "{} on {}, {}, batches {:?}",
-            device.runtime, device.name, device.precision, device.buckets
-        )?;
+        write!(f, "{} on {}, {}, batches {:?}", device.runtime, device.name, device.precision, device.buckets)?;
         let compiled: Vec<_> = self.packages.batches().collect();
         if compiled.is_empty() { Ok(()) } else { write!(f, ", compiled for {compiled:?}") }
     }
@@ -200,11 +208,12 @@ fn choose_kind(
     log: &dyn Fn(&str),
 ) -> Result<Kind, NetworkError> {
     let lacks = |kind| {
+        let precision = script::precision(kind);
         let lacking = [Network::Unet, Network::VaeDecoder]
             .into_iter()
-            .find(|network| bundle.file(*network, script::FORMAT, script::precision(kind)).is_none())?;
+            .find(|network| bundle.file(*network, script::FORMAT, precision).is_none())?;
         let (folder, network) = (bundle.folder().display(), lacking.name());
-        Some(format!("{folder} has no {network} for TorchScript in {}", script::precision(kind)))
+        Some(format!("{folder} has no {network} for TorchScript in {precision}"))
     };
     let kind = match wanted {
         "fp32" => Kind::Float,
@@ -219,7 +228,7 @@ fn choose_kind(
         },
         other => {
             return Err(NetworkError::Unsupported(format!(
-                "precision: `fp32`, `fp16` or `auto`, not `{other}`"
+                "precision = \"{other}\": takes \"fp32\", \"fp16\" or \"auto\""
             )));
         }
     };
@@ -236,12 +245,10 @@ fn choose_batches(wanted: &[usize], device: Device) -> Result<Vec<usize>, Networ
     if wanted.is_empty() {
         return Ok(if device.is_cuda() { GPU_BATCHES.to_vec() } else { vec![1] });
     }
-    let rising = wanted[0] > 0 && wanted.is_sorted_by(|a, b| a < b);
-    if rising {
-        Ok(wanted.to_vec())
-    } else {
-        Err(NetworkError::Unsupported(format!("batches: rising numbers from 1 on, not {wanted:?}")))
+    if wanted[0] > 0 && wanted.is_sorted_by(|a, b| a < b) {
+        return Ok(wanted.to_vec());
     }
+    Err(NetworkError::Unsupported(format!("batches = {wanted:?}: takes rising numbers from 1 on")))
 }
 
 /// Sets what holds for the whole process or thread, before the first operator runs.

@@ -19,7 +19,12 @@ pub enum Program {
     /// A backend that is linked into this program.
     Linked(Plugin),
     /// A shared library, opened in this process: for those that are trusted.
-    InProcess(PathBuf),
+    InProcess {
+        /// The library.
+        library: PathBuf,
+        /// Libraries that are opened before it, in order.
+        preload: Vec<PathBuf>,
+    },
     /// A process of its own.
     Process {
         /// What is executed: `backend-host` with the library, or any program that speaks the protocol.
@@ -34,7 +39,7 @@ impl Program {
     pub(super) fn file(&self) -> Option<&Path> {
         match self {
             Self::Linked(_) => None,
-            Self::InProcess(library) => Some(library),
+            Self::InProcess { library, .. } => Some(library),
             Self::Process { library, .. } => library.as_deref(),
         }
     }

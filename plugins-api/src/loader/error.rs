@@ -72,6 +72,14 @@ pub enum Refusal {
     /// The plugin does not want to run here.
     #[error("declined: {0}")]
     Declined(String),
+    /// A library that has to be opened before the plugin.
+    #[error("{}: {reason}", library.display())]
+    Preload {
+        /// Which.
+        library: std::path::PathBuf,
+        /// Why it was not opened.
+        reason: String,
+    },
 }
 
 /// An error with all its sources, in one line.

@@ -65,6 +65,8 @@ pub fn backend(name: &str, library: &str, isolation: Isolation, config: Value) -
     BackendConfig {
         name: name.to_owned(),
         source: BackendSource::Library(PathBuf::from(library)),
+        preload: Vec::new(),
+        folder: PathBuf::from("/"),
         isolation,
         required: false,
         init_timeout: Duration::from_secs(30),

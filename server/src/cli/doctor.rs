@@ -47,10 +47,7 @@ pub(super) fn run(settings: Option<&Path>, arguments: &Arguments) -> Result<(), 
         let config = load(settings)?;
         let mut findings: Vec<_> = ["ffmpeg", "ffprobe"].map(program).into();
         findings.push(landmarks(&config.media.landmarks));
-        let folder = settings.and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-        findings.extend(
-            config.engine.backends.iter().flat_map(|b| backend(b, &config.engine, &folder, &examine)),
-        );
+        findings.extend(config.engine.backends.iter().flat_map(|b| backend(b, &config.engine, &examine)));
         findings
     } else {
         arguments.bundles.iter().map(|folder| of_bundle("bundle", examine(folder))).collect()
@@ -95,15 +92,14 @@ fn landmarks(path: &Path) -> Finding {
 fn backend(
     backend: &BackendConfig,
     engine: &EngineConfig,
-    settings: &Path,
     examine: &impl Fn(&Path) -> Report,
 ) -> Vec<Finding> {
     let about = format!("backend {}", backend.name);
-    let (ok, text) = match plugins::find(engine, &backend.source) {
+    let (ok, text) = match plugins::find(engine, &backend.source, &backend.preload) {
         Err(error) => (false, error.to_string()),
         Ok(found) => match found.program {
-            Program::Library(path) if path.is_file() => (true, path.display().to_string()),
-            Program::Library(path) => (false, format!("{}: no such file", path.display())),
+            Program::Library { file, .. } if file.is_file() => (true, file.display().to_string()),
+            Program::Library { file, .. } => (false, format!("{}: no such file", file.display())),
             Program::Exec { command, folder } => {
                 (true, format!("{} in {}", command.join(" "), folder.display()))
             }
@@ -111,7 +107,7 @@ fn backend(
     };
     let mut findings = vec![Finding { about: about.clone(), ok, text, bundle: None }];
     if let Some(folder) = backend.config.get("bundle").and_then(|folder| folder.as_str()) {
-        findings.push(of_bundle(&about, examine(&settings.join(folder))));
+        findings.push(of_bundle(&about, examine(&backend.folder.join(folder))));
     }
     findings
 }

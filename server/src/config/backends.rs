@@ -34,6 +34,10 @@ pub struct BackendConfig {
     pub name: String,
     /// What is started; [`crate::plugins::find`] tells where it lies.
     pub source: BackendSource,
+    /// Libraries that are opened before the plugin's own, in order; absolute. Empty: those of its `plugin.toml`.
+    pub preload: Vec<PathBuf>,
+    /// The folder of the configuration file, absolute: where the process of a library starts.
+    pub folder: PathBuf,
     /// Where it runs.
     pub isolation: Isolation,
     /// Whether the server ends when it does not come up.
@@ -144,6 +148,11 @@ fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendC
     let backend = BackendConfig {
         name: name.to_owned(),
         source: read_source(&section, name, bases),
+        preload: section.read("preload", Vec::new(), |item| {
+            let libraries = list(text)(item)?;
+            Ok(libraries.iter().map(|library| beside_the_file(library, bases)).collect())
+        }),
+        folder: absolute(&bases.config),
         isolation: section.read("isolation", Isolation::Process, one_of(ISOLATIONS)),
         required: section.read("required", false, boolean),
         init_timeout: section.read("init_timeout", seconds(120), duration(seconds(1)..=seconds(3_600))),
@@ -161,6 +170,9 @@ fn read_backend(section: Section<'_, '_>, name: &str, bases: &Bases) -> BackendC
             table_to_json(table)
         }),
     };
+    if matches!(backend.source, BackendSource::Exec { .. }) && !backend.preload.is_empty() {
+        section.complain("preload", Complaint::new("`preload` is for kind \"library\""));
+    }
     section.finish();
     backend
 }
@@ -190,10 +202,7 @@ fn read_source(section: &Section<'_, '_>, name: &str, bases: &Bases) -> BackendS
     match (kind, library, command.is_empty(), plugin.is_empty()) {
         (_, None, true, false) => BackendSource::Folder(plugin),
         (Kind::Library, Some(library), true, true) => BackendSource::Library(library),
-        (Kind::Exec, None, false, true) => {
-            let folder = std::path::absolute(&bases.config).unwrap_or_else(|_| bases.config.clone());
-            BackendSource::Exec { command, folder }
-        }
+        (Kind::Exec, None, false, true) => BackendSource::Exec { command, folder: absolute(&bases.config) },
         (_, Some(_), false, _) | (_, Some(_), _, false) | (_, _, false, false) => {
             complain("plugin", "`library`, `command` and `plugin` exclude each other", "keep one".to_owned())
         }
@@ -239,8 +248,16 @@ fn library(item: &Item, bases: &Bases) -> Result<PathBuf, Complaint> {
     if !library.contains('/') {
         return Ok(PathBuf::from(library));
     }
-    let path = bases.config.join(&library);
-    Ok(std::path::absolute(&path).unwrap_or(path))
+    Ok(beside_the_file(&library, bases))
+}
+
+/// A path that starts at the folder of the configuration file.
+fn beside_the_file(path: &str, bases: &Bases) -> PathBuf {
+    absolute(&bases.config.join(path))
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn table_to_json(table: &dyn TableLike) -> Result<Json, Complaint> {

@@ -154,6 +154,11 @@ fn each_problem_has_its_place_and_a_suggestion() {
             "keep one",
         ),
         (
+            "[backend.x]\ncommand = [\"x\"]\npreload = [\"a.so\"]",
+            "c.toml:3:11: backend.x.preload: `preload` is for kind \"library\"",
+            "",
+        ),
+        (
             "[backend.x]\nplugin = \"../x\"\nlibrary = \"a.so\"",
             "c.toml:2:10: backend.x.plugin: \"../x\" is not the name of a folder",
             "",
@@ -208,6 +213,17 @@ fn a_backend_gets_its_table_as_json() {
     );
     assert_eq!(config.engine.backends[0].source, BackendSource::Library("libx.so".into()));
     assert_eq!(config.engine.plugin_dirs[0], Path::new("/opt/lipcast/bin/plugins"));
+}
+
+#[test]
+fn libraries_before_a_library_start_at_the_file() {
+    let text = "[engine]\nbackends = [\"a\"]\n\
+                [backend.a]\nplugin = \"a\"\npreload = [\"libx.so\", \"../y/liby.so\", \"/opt/libz.so\"]";
+    let config = Config::parse("c.toml", text, &bases()).unwrap();
+    let backend = &config.engine.backends[0];
+    let expected = ["/etc/lipcast/libx.so", "/etc/lipcast/../y/liby.so", "/opt/libz.so"].map(PathBuf::from);
+    assert_eq!(backend.preload, expected);
+    assert_eq!(backend.folder, Path::new("/etc/lipcast"));
 }
 
 #[test]

@@ -9,8 +9,13 @@ use crate::config::{BackendSource, ConfigError, EngineConfig};
 /// What is started for a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// A shared library. The path need not exist: the loader says so in its own words.
-    Library(PathBuf),
+    /// A shared library.
+    Library {
+        /// The path need not exist: the loader says so in its own words.
+        file: PathBuf,
+        /// Libraries that are opened before it, in order. They are there.
+        preload: Vec<PathBuf>,
+    },
     /// A program that speaks the protocol of `docs/exec-protocol.md`.
     Exec {
         /// Program and arguments; never empty. A program with a `/` that is not absolute starts at `folder`.
@@ -64,6 +69,9 @@ pub enum PluginError {
         /// Where its authors publish it; may be empty.
         source_of: String,
     },
+    /// A library that has to be opened before the plugin is not there.
+    #[error("preload: {}: no such file", .0.display())]
+    Preload(PathBuf),
     /// The plugin is another one than its folder says.
     #[error("plugin.toml says id {expected}, the plugin itself says {found}")]
     OtherId {
@@ -89,45 +97,64 @@ impl Found {
     }
 }
 
-/// What is started for a backend that the settings describe as `source`. Reads whole files where they are pinned:
-/// seconds for large weights.
+/// What is started for a backend that the settings describe as `source`; where `preload` is not empty, it takes the
+/// place of what the plugin's folder says. Reads whole files where they are pinned: seconds for large weights.
 ///
 /// # Errors
 /// When its folder is not there or wrong, a file that it needs is missing, or one is not what was pinned.
-pub fn find(engine: &EngineConfig, source: &BackendSource) -> Result<Found, PluginError> {
-    let dirs = &engine.plugin_dirs;
+pub fn find(
+    engine: &EngineConfig,
+    source: &BackendSource,
+    preload: &[PathBuf],
+) -> Result<Found, PluginError> {
+    with_preload(look(&engine.plugin_dirs, source)?, preload)
+}
+
+/// What is started for the plugin folder `folder` alone, wherever it lies; `preload` as for [`find`].
+///
+/// # Errors
+/// As for [`find`], but for other folders with its id, which are not looked for.
+pub fn find_in(folder: &Path, preload: &[PathBuf]) -> Result<Found, PluginError> {
+    with_preload(in_folder(folder, &[])?, preload)
+}
+
+fn with_preload(mut found: Found, preload: &[PathBuf]) -> Result<Found, PluginError> {
+    if let Program::Library { preload: before, .. } = &mut found.program {
+        if !preload.is_empty() {
+            *before = preload.to_owned();
+        }
+        if let Some(missing) = before.iter().find(|library| !library.exists()) {
+            return Err(PluginError::Preload(missing.clone()));
+        }
+    }
+    Ok(found)
+}
+
+fn look(dirs: &[PathBuf], source: &BackendSource) -> Result<Found, PluginError> {
+    let alone =
+        |file: PathBuf| Found { program: Program::Library { file, preload: Vec::new() }, manifest: None };
     match source {
         BackendSource::Exec { command, folder } => {
             let program = Program::Exec { command: command.clone(), folder: folder.clone() };
             Ok(Found { program, manifest: None })
         }
-        BackendSource::Library(library) if library.is_absolute() => {
-            Ok(Found { program: Program::Library(library.clone()), manifest: None })
-        }
+        BackendSource::Library(library) if library.is_absolute() => Ok(alone(library.clone())),
         BackendSource::Library(library) => {
             let places = dirs.iter().map(|dir| dir.join(library));
             match places.clone().find(|path| path.exists()) {
                 Some(path) if path.is_dir() => in_folder(&path, dirs),
                 path => {
                     let path = path.or_else(|| places.clone().next()).unwrap_or_else(|| library.clone());
-                    Ok(Found { program: Program::Library(path), manifest: None })
+                    Ok(alone(path))
                 }
             }
         }
         BackendSource::Folder(name) => {
             let folder = dirs.iter().map(|dir| dir.join(name)).find(|folder| folder.join(FILE_NAME).exists());
-            let unknown = || PluginError::Unknown { name: name.clone(), places: dirs.clone() };
+            let unknown = || PluginError::Unknown { name: name.clone(), places: dirs.to_vec() };
             in_folder(&folder.ok_or_else(unknown)?, dirs)
         }
     }
-}
-
-/// What is started for the plugin folder `folder` alone, wherever it lies.
-///
-/// # Errors
-/// As for [`find`], but for other folders with its id, which are not looked for.
-pub fn find_in(folder: &Path) -> Result<Found, PluginError> {
-    in_folder(folder, &[])
 }
 
 /// Every folder with a `plugin.toml` directly below `dirs`, sorted by path within each.
@@ -161,12 +188,12 @@ fn in_folder(folder: &Path, dirs: &[PathBuf]) -> Result<Found, PluginError> {
     }
     let program = match &manifest.program {
         ManifestProgram::Exec(command) => Program::Exec { command: command.clone(), folder },
-        ManifestProgram::Library { file, sha256 } => {
-            let library = folder.join(file);
-            if sha256.is_some() && state(&library, sha256.as_ref()) == WeightState::Differs {
-                return Err(PluginError::Pin(library));
+        ManifestProgram::Library { file, sha256, preload } => {
+            let file = folder.join(file);
+            if sha256.is_some() && state(&file, sha256.as_ref()) == WeightState::Differs {
+                return Err(PluginError::Pin(file));
             }
-            Program::Library(library)
+            Program::Library { file, preload: preload.iter().map(|library| folder.join(library)).collect() }
         }
     };
     Ok(Found { program, manifest: Some(manifest) })

@@ -83,7 +83,7 @@ fn in_folder(folder: &Path) -> Listed {
         }
     };
     match &manifest.program {
-        ManifestProgram::Library { file, sha256 } => {
+        ManifestProgram::Library { file, sha256, preload } => {
             let found = state(&folder.join(file), sha256.as_ref());
             listed.kind = Some("library");
             listed.library = Some(found);
@@ -93,6 +93,9 @@ fn in_folder(folder: &Path) -> Listed {
                     listed.problems.push(format!("{} is not the pinned file", file.display()))
                 }
                 WeightState::Present | WeightState::Pinned => {}
+            }
+            for library in preload.iter().filter(|library| !folder.join(library).exists()) {
+                listed.problems.push(format!("preload: {}: no such file", library.display()));
             }
         }
         ManifestProgram::Exec(_) => listed.kind = Some("exec"),

@@ -32,6 +32,8 @@ pub enum ManifestProgram {
         file: PathBuf,
         /// Pinned SHA-256, 32 bytes.
         sha256: Option<[u8; 32]>,
+        /// Libraries that are opened before it, in order. Relative ones start at the folder, and may lead out of it.
+        preload: Vec<PathBuf>,
     },
     /// Program and arguments, started in the folder.
     Exec(Vec<String>),
@@ -98,6 +100,8 @@ fn read(root: Section<'_, '_>) -> Manifest {
     let command = root.read("command", Vec::new(), list(text));
     let file = root.read("library", None, |item| inside(item).map(Some));
     let sha256 = root.read("sha256", None, |item| sha256(item).map(Some));
+    let preload: Vec<_> =
+        root.read("preload", Vec::new(), list(text)).into_iter().map(PathBuf::from).collect();
     let implied = if command.is_empty() { Kind::Library } else { Kind::Exec };
     let kind = root.read("kind", implied, one_of(KINDS));
     match kind {
@@ -110,15 +114,15 @@ fn read(root: Section<'_, '_>) -> Manifest {
         Kind::Exec if command.is_empty() => {
             required("command", String::new(), "command = [\"python3\", \"backend.py\"]");
         }
-        Kind::Exec if file.is_some() || sha256.is_some() => root.complain(
+        Kind::Exec if file.is_some() || sha256.is_some() || !preload.is_empty() => root.complain(
             "kind",
-            Complaint::new("`library` and `sha256` are for kind \"library\"")
+            Complaint::new("`library`, `sha256` and `preload` are for kind \"library\"")
                 .help("pin a script with an entry of [[weights]]"),
         ),
         _ => {}
     }
     let program = match kind {
-        Kind::Library => ManifestProgram::Library { file: file.unwrap_or_default(), sha256 },
+        Kind::Library => ManifestProgram::Library { file: file.unwrap_or_default(), sha256, preload },
         Kind::Exec => ManifestProgram::Exec(command),
     };
     let weights = root.read("weights", Vec::new(), weights);
@@ -197,10 +201,14 @@ mod tests {
     fn a_whole_manifest_is_read() {
         let text = "id = \"org.example.talker\"\nversion = \"1.2\"\nlicense = \"MIT\"\nlibrary = \"libtalker.so\"\n\
                     sha256 = \"00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff\"\n\
+                    preload = [\"../runtime/libneeded.so\", \"/opt/libother.so\"]\n\
                     [[weights]]\nfile = \"weights/a.onnx\"\nsource = \"https://example.org/a.onnx\"\n";
         let manifest = Manifest::parse("plugin.toml", text).unwrap();
-        let ManifestProgram::Library { file, sha256: Some(pin) } = &manifest.program else { panic!() };
+        let ManifestProgram::Library { file, sha256: Some(pin), preload } = &manifest.program else {
+            panic!()
+        };
         assert_eq!((file.as_path(), pin[0], pin[31]), (Path::new("libtalker.so"), 0, 255));
+        assert_eq!(*preload, [Path::new("../runtime/libneeded.so"), Path::new("/opt/libother.so")]);
         assert_eq!(manifest.weights[0].file, Path::new("weights/a.onnx"));
     }
 
@@ -219,6 +227,7 @@ mod tests {
                 &format!("{good}command = [\"a\"]\nsha256 = \"{}\"", "a".repeat(64)),
                 "are for kind \"library\"",
             ),
+            (&format!("{good}command = [\"a\"]\npreload = [\"x.so\"]"), "are for kind \"library\""),
             (&format!("{good}library = \"x.so\"\nsha256 = \"é{}\"", "a".repeat(62)), "not a SHA-256"),
             (
                 &format!("{good}library = \"x.so\"\n[[weights]]\nfil = \"x\""),

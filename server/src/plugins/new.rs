@@ -359,7 +359,7 @@ mod tests {
             assert_eq!(config.engine.backends[0].name, "my-mouth");
             assert_eq!(config.engine.plugin_dirs[0], folder.parent().unwrap());
             let source = &config.engine.backends[0].source;
-            assert!(crate::plugins::find(&config.engine, source).is_ok(), "its plugin folder is found");
+            assert!(crate::plugins::find(&config.engine, source, &[]).is_ok(), "its plugin folder is found");
         }
     }
 

@@ -27,8 +27,13 @@ fn engine(dirs: &[&Path]) -> EngineConfig {
     EngineConfig { plugin_dirs: dirs.iter().map(|dir| dir.to_path_buf()).collect(), ..engine }
 }
 
+/// A library that needs no other before it.
+fn alone(file: PathBuf) -> Program {
+    Program::Library { file, preload: Vec::new() }
+}
+
 fn refusal(dir: &Path, name: &str) -> String {
-    let error = find(&engine(&[dir]), &BackendSource::Folder(name.to_owned())).unwrap_err().to_string();
+    let error = find(&engine(&[dir]), &BackendSource::Folder(name.to_owned()), &[]).unwrap_err().to_string();
     assert!(!error.contains('\n'), "{error}");
     error
 }
@@ -40,8 +45,8 @@ fn a_folder_is_found_by_plugin_and_by_library_and_its_files_are_checked() {
     let weights = format!("{pinned}[[weights]]\nfile = \"libx.so\"\nsha256 = \"{ABC}\"\n");
     let talker = folder(dir.path(), "talker", &weights);
     for source in [BackendSource::Folder("talker".into()), BackendSource::Library("talker".into())] {
-        let found = find(&engine(&[dir.path()]), &source).unwrap();
-        assert_eq!(found.program, Program::Library(talker.join("libx.so")));
+        let found = find(&engine(&[dir.path()]), &source, &[]).unwrap();
+        assert_eq!(found.program, alone(talker.join("libx.so")));
         assert!(found.check_id("org.x").is_ok());
         let error = found.check_id("org.y").unwrap_err().to_string();
         assert_eq!(error, "plugin.toml says id org.x, the plugin itself says org.y");
@@ -68,7 +73,7 @@ fn missing_weights_are_refused_with_where_they_come_from() {
         "{error}"
     );
     fs::write(talker.join("w.bin"), "").unwrap();
-    let found = find(&engine(&[dir.path()]), &BackendSource::Folder("talker".into())).unwrap();
+    let found = find(&engine(&[dir.path()]), &BackendSource::Folder("talker".into()), &[]).unwrap();
     let command = vec!["python3".to_owned(), "b.py".to_owned()];
     assert_eq!(found.program, Program::Exec { command, folder: talker });
 }
@@ -81,7 +86,7 @@ fn two_folders_with_one_id_are_both_refused_by_name() {
     folder(second.path(), "b", &text);
     let engine = engine(&[first.path(), second.path()]);
     for name in ["a", "b"] {
-        let error = find(&engine, &BackendSource::Folder(name.into())).unwrap_err().to_string();
+        let error = find(&engine, &BackendSource::Folder(name.into()), &[]).unwrap_err().to_string();
         assert!(error.starts_with("plugin id org.x is in "), "{error}");
         assert!(error.contains("/a") && error.contains("/b"), "{error}");
     }
@@ -89,7 +94,7 @@ fn two_folders_with_one_id_are_both_refused_by_name() {
     // The same folder by two names is one plugin.
     let engine =
         self::engine(&[first.path(), &first.path().join("../").join(first.path().file_name().unwrap())]);
-    assert!(find(&engine, &BackendSource::Folder("a".into())).is_ok());
+    assert!(find(&engine, &BackendSource::Folder("a".into()), &[]).is_ok());
     assert_eq!(list(&engine.plugin_dirs).len(), 1);
 }
 
@@ -102,8 +107,8 @@ fn what_is_not_there_is_named_with_where_it_was_looked_for() {
     folder(dir.path(), "talker", "id = 3");
     assert!(refusal(dir.path(), "talker").contains("plugin.toml:1:6: id: expected text in quotes"));
     // A library that is not there is left to the loader, which says more.
-    let found = find(&engine(&[dir.path()]), &BackendSource::Library("libno.so".into())).unwrap();
-    assert_eq!(found.program, Program::Library(dir.path().join("libno.so")));
+    let found = find(&engine(&[dir.path()]), &BackendSource::Library("libno.so".into()), &[]).unwrap();
+    assert_eq!(found.program, alone(dir.path().join("libno.so")));
 }
 
 #[test]
@@ -119,4 +124,36 @@ fn a_list_tells_what_lies_there_without_opening_it() {
     assert_eq!(listed[0].weights[0].state, WeightState::Missing);
     assert_eq!(listed[0].problems, ["gone.bin: missing"]);
     assert_eq!((listed[0].id.as_deref(), listed[1].id.as_deref()), (Some("org.x"), None));
+}
+
+#[test]
+fn what_is_opened_before_a_library_is_there_or_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = manifest("org.x", "library = \"libx.so\"\npreload = [\"../libneeded.so\"]");
+    let talker = folder(dir.path(), "talker", &text);
+    let needed = talker.join("../libneeded.so");
+    let missing = format!("preload: {}: no such file", needed.display());
+    assert_eq!(refusal(dir.path(), "talker"), missing);
+    assert_eq!(find_in(&talker, &[]).unwrap_err().to_string(), missing);
+    let problems = |listed: &[Listed]| listed[0].problems.clone();
+    let dirs = [dir.path().to_owned()];
+    assert_eq!(problems(&list(&dirs)), ["preload: ../libneeded.so: no such file"]);
+
+    fs::write(&needed, "").unwrap();
+    let program = |preload: &[PathBuf]| {
+        let source = BackendSource::Folder("talker".into());
+        find(&engine(&[dir.path()]), &source, preload).map(|found| found.program)
+    };
+    let file = talker.join("libx.so");
+    let expected = Program::Library { file: file.clone(), preload: vec![needed.clone()] };
+    assert_eq!(program(&[]).unwrap(), expected);
+    assert_eq!(find_in(&talker, &[]).unwrap().program, expected);
+    assert!(problems(&list(&dirs)).is_empty());
+
+    // The settings of the server come before those of the folder.
+    let other = dir.path().join("libother.so");
+    let error = program(std::slice::from_ref(&other)).unwrap_err().to_string();
+    assert_eq!(error, format!("preload: {}: no such file", other.display()));
+    fs::write(&other, "").unwrap();
+    assert_eq!(program(&[other.clone()]).unwrap(), Program::Library { file, preload: vec![other] });
 }

@@ -35,7 +35,8 @@ pub(crate) fn spec(engine: &EngineConfig, backend: &BackendConfig) -> BackendSpe
 }
 
 fn candidate(engine: &EngineConfig, backend: &BackendConfig) -> Result<Candidate, String> {
-    let found = plugins::find(engine, &backend.source).map_err(|error| error.to_string())?;
+    let found =
+        plugins::find(engine, &backend.source, &backend.preload).map_err(|error| error.to_string())?;
     let expected_id = found.manifest.as_ref().map(|manifest| manifest.id.clone());
     let child = |program: &Path, arguments: Vec<std::ffi::OsString>, folder: Option<&Path>| ChildCommand {
         program: program.to_owned(),
@@ -44,12 +45,15 @@ fn candidate(engine: &EngineConfig, backend: &BackendConfig) -> Result<Candidate
         core_dumps: backend.core_dumps,
     };
     let program = match found.program {
-        plugins::Program::Library(library) if backend.isolation == Isolation::InProcess => {
-            Program::InProcess(library)
+        plugins::Program::Library { file, preload } if backend.isolation == Isolation::InProcess => {
+            Program::InProcess { library: file, preload }
         }
-        plugins::Program::Library(library) => {
-            let command = child(&engine.host, vec![library.clone().into()], library.parent());
-            Program::Process { command, library: Some(library) }
+        plugins::Program::Library { file, preload } => {
+            let before = preload.into_iter().flat_map(|library| ["--preload".into(), library.into()]);
+            let arguments = before.chain([file.clone().into()]).collect();
+            // Paths in its settings are those of the file that they stand in.
+            let command = child(&engine.host, arguments, Some(&backend.folder));
+            Program::Process { command, library: Some(file) }
         }
         plugins::Program::Exec { command, folder } => {
             let mut words = command.into_iter();
@@ -65,7 +69,7 @@ fn candidate(engine: &EngineConfig, backend: &BackendConfig) -> Result<Candidate
 
 /// What a backend's settings are known again by: BLAKE3 of what is started and what it is handed.
 pub(crate) fn settings_mark(backend: &BackendConfig) -> String {
-    let text = format!("{:?} {}", backend.source, backend.config);
+    let text = format!("{:?} {:?} {}", backend.source, backend.preload, backend.config);
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
@@ -101,4 +105,35 @@ pub(super) fn whole(capacity: Capacity) -> u32 {
 /// What kind of backend has the descriptor id `id`.
 pub(super) fn mode_of(id: &str) -> Mode {
     if id == DEMO_ID { Mode::Demo } else { Mode::Model }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Bases, Config};
+
+    #[test]
+    fn a_library_starts_in_the_folder_of_the_settings_after_those_that_it_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("libneeded.so"), "").unwrap();
+        let library = folder.path().join("plugins/libx.so");
+        let text = "[engine]\nbackends = [\"a\", \"b\"]\n\
+                    [backend.a]\nlibrary = \"./plugins/libx.so\"\npreload = [\"libneeded.so\"]\n\
+                    [backend.b]\nlibrary = \"./plugins/libx.so\"\npreload = [\"libneeded.so\"]\n\
+                    isolation = \"in-process\"";
+        let bases = Bases { config: folder.path().to_owned(), program: "/".into() };
+        let engine = Config::parse("c.toml", text, &bases).unwrap().engine;
+        let program = |backend: usize| candidate(&engine, &engine.backends[backend]).unwrap().program;
+        let needed = folder.path().join("libneeded.so");
+
+        let Program::Process { command, library: Some(file) } = program(0) else { panic!("a process") };
+        assert_eq!(command.arguments, ["--preload".as_ref(), needed.as_os_str(), library.as_os_str()]);
+        assert_eq!((command.folder.as_deref(), file), (Some(folder.path()), library.clone()));
+        let Program::InProcess { library: file, preload } = program(1) else { panic!("in this process") };
+        assert_eq!((file, preload), (library, vec![needed.clone()]));
+
+        std::fs::remove_file(&needed).unwrap();
+        let error = candidate(&engine, &engine.backends[0]).err().unwrap();
+        assert_eq!(error, format!("preload: {}: no such file", needed.display()));
+    }
 }

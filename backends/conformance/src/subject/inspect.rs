@@ -1,8 +1,9 @@
 //! Asks `backend-host --inspect` about a library, in a process that may die of it.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,10 +16,17 @@ use super::{Inspect, Refused};
 /// How long it may take: twenty times loading a model.
 const LIMIT: Duration = Duration::from_secs(280);
 
-/// Gives the answer, or how the process ended without one.
-pub(super) fn run(host: &Path, what: Inspect, library: &Path, config: &Value) -> Result<Value, Refused> {
+/// Gives the answer, or how the process ended without one. The libraries of `preload` are opened first.
+pub(super) fn run(
+    host: &Path,
+    preload: &[PathBuf],
+    what: Inspect,
+    library: &Path,
+    config: &Value,
+) -> Result<Value, Refused> {
     let refused = |reason: String| Refused { reason, lines: Vec::new() };
     let mut child = Command::new(host)
+        .args(preload.iter().flat_map(|library| [OsStr::new("--preload"), library.as_os_str()]))
         .arg("--inspect")
         .arg(what.word())
         .arg(library)

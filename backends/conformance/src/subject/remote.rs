@@ -31,21 +31,25 @@ pub struct ProcessLauncher {
     pub command: ChildCommand,
     /// The library, where `command` is `backend-host`: it is also opened by hand.
     pub library: Option<PathBuf>,
+    /// Libraries that are opened before it, in order.
+    pub preload: Vec<PathBuf>,
     /// For the head of the report.
     pub origin: String,
 }
 
 impl ProcessLauncher {
-    /// The library at `path` in the `backend-host` at `host`.
-    pub fn library(host: &Path, path: &Path) -> Self {
+    /// The library at `path` in the `backend-host` at `host`, which opens those of `preload` first.
+    pub fn library(host: &Path, path: &Path, preload: &[PathBuf]) -> Self {
+        let before = preload.iter().flat_map(|library| ["--preload".into(), library.into()]);
         Self {
             command: ChildCommand {
                 program: host.to_owned(),
-                arguments: vec![path.into()],
+                arguments: before.chain([path.into()]).collect(),
                 folder: None,
                 core_dumps: false,
             },
             library: Some(path.to_owned()),
+            preload: preload.to_owned(),
             origin: path.display().to_string(),
         }
     }
@@ -87,7 +91,7 @@ impl Launcher for ProcessLauncher {
 
     fn inspect(&self, what: Inspect, config: &Value) -> Option<Result<Value, Refused>> {
         let library = self.library.as_deref()?;
-        Some(inspect::run(&self.command.program, what, library, config))
+        Some(inspect::run(&self.command.program, &self.preload, what, library, config))
     }
 }
 

@@ -54,7 +54,7 @@ pub fn backend_host() -> PathBuf {
 /// Checks a library; one after another, for times are measured and cores are few.
 pub fn check_library(library: &Path, options: Options) -> Report {
     let _alone = alone();
-    let launcher = ProcessLauncher::library(&backend_host(), library);
+    let launcher = ProcessLauncher::library(&backend_host(), library, &[]);
     check(Arc::new(launcher), options, &mut |_| {})
 }
 

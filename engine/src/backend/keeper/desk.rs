@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use lipcast_plugins_api::author::{Code, Error};
-use lipcast_plugins_api::loader::Plugin;
+use lipcast_plugins_api::loader::{self, Plugin};
 
 use super::{Changes, Letter, Status};
 use crate::backend::incarnation::{Condition, Incarnation};
@@ -289,10 +289,12 @@ impl Desk {
                 };
             }
             Program::Linked(plugin) => plugin,
-            Program::InProcess(library) => match Plugin::open(&library) {
-                Ok(plugin) => plugin,
-                Err(error) => return Box::new(NoLink::refused(error.to_string())),
-            },
+            Program::InProcess { library, preload } => {
+                match loader::preload(&preload).and_then(|()| Plugin::open(&library)) {
+                    Ok(plugin) => plugin,
+                    Err(error) => return Box::new(NoLink::refused(error.to_string())),
+                }
+            }
         };
         let found = &plugin.descriptor().id;
         if let Some(expected) = expected_id.filter(|expected| expected != found) {

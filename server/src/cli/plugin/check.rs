@@ -14,7 +14,7 @@ use lipcast_wire::spawn::ChildCommand;
 use serde_json::Value;
 
 use super::super::CliError;
-use crate::plugins::{self, Program};
+use crate::plugins::{self, PluginError, Program};
 
 /// Checks a shared library, a plugin folder, or (after `--`) a program that speaks the exec protocol.
 ///
@@ -24,6 +24,9 @@ pub(in crate::cli) struct Arguments {
     /// A shared library, or a folder with a plugin.toml.
     #[arg(required_unless_present = "command")]
     path: Option<PathBuf>,
+    /// A library that is opened before it, and may be named more than once; instead of those of its plugin.toml.
+    #[arg(long, value_name = "LIBRARY")]
+    preload: Vec<PathBuf>,
     /// The backend's own settings, a JSON file; without it none. No config.toml is read.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -140,19 +143,23 @@ fn launcher(arguments: &Arguments) -> Result<(Arc<dyn Launcher>, Option<String>)
         return Ok((Arc::new(exec(&arguments.command, None)?), None));
     };
     let path = std::path::absolute(path).map_err(|error| CliError::Unchecked(error.to_string()))?;
+    let preload = &arguments.preload;
     if !path.is_dir() {
-        return Ok((library(&path)?, None));
+        if let Some(missing) = preload.iter().find(|library| !library.exists()) {
+            return Err(CliError::Unchecked(PluginError::Preload(missing.clone()).to_string()));
+        }
+        return Ok((library(&path, preload)?, None));
     }
     // The files that it names are compared with their pins, as before a server opens it.
-    let found = plugins::find_in(&path).map_err(|error| CliError::Unchecked(error.to_string()))?;
+    let found = plugins::find_in(&path, preload).map_err(|error| CliError::Unchecked(error.to_string()))?;
     let launcher = match found.program {
-        Program::Library(file) => library(&file)?,
+        Program::Library { file, preload } => library(&file, &preload)?,
         Program::Exec { command, folder } => Arc::new(exec(&command, Some(folder))?),
     };
     Ok((launcher, found.manifest.map(|manifest| manifest.id)))
 }
 
-fn library(path: &Path) -> Result<Arc<dyn Launcher>, CliError> {
+fn library(path: &Path, preload: &[PathBuf]) -> Result<Arc<dyn Launcher>, CliError> {
     if !path.is_file() {
         let text = format!("{}: there is no such file; has it been built?", path.display());
         return Err(CliError::Unchecked(text));
@@ -172,7 +179,7 @@ fn library(path: &Path) -> Result<Arc<dyn Launcher>, CliError> {
             host.display()
         )));
     }
-    Ok(Arc::new(ProcessLauncher::library(&host, path)))
+    Ok(Arc::new(ProcessLauncher::library(&host, path, preload)))
 }
 
 /// Whether it has the first bytes of an ELF file. What cannot be read is left to those who say why.
@@ -200,6 +207,7 @@ fn exec(command: &[String], folder: Option<PathBuf>) -> Result<ProcessLauncher, 
             core_dumps: false,
         },
         library: None,
+        preload: Vec::new(),
     })
 }
 

@@ -1,0 +1,46 @@
+//! Files that are not what the manifest says they are.
+
+use std::fs;
+
+use lipcast_musetalk::networks::{FACE, Network};
+use lipcast_musetalk::{NetworkError, Networks};
+
+use crate::common::{Copy, folder, noise, open, settings};
+
+/// The first error of opening a bundle and of its encoder, which is loaded when an avatar is prepared.
+fn refusal(copy: &Copy) -> NetworkError {
+    let encoded = open(copy.folder.path(), &settings())
+        .and_then(|mut networks| networks.run(Network::VaeEncoder, &[noise(1, &[1, 3, FACE, FACE])]));
+    encoded.expect_err("all of it was taken")
+}
+
+#[test]
+fn another_network_under_a_name_is_refused_by_file() {
+    for (file, other) in [
+        ("unet.pt", "vae_decoder.pt"),
+        ("vae_decoder.pt", "vae_encoder.pt"),
+        ("vae_encoder.pt", "vae_decoder.pt"),
+        ("whisper_encoder.pt", "unet.pt"),
+    ] {
+        let copy = Copy::of("nano");
+        copy.put(file, &fs::read(folder("nano").join(other)).unwrap());
+        let NetworkError::Corrupt(message) = refusal(&copy) else { panic!("another kind of error") };
+        assert!(message.starts_with(&copy.path(file).display().to_string()), "{message}");
+        assert!(!message.contains('\n') && !message.contains("Traceback"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_or_no_model_is_refused_by_name() {
+    for file in ["whisper_encoder.pt", "unet.pt", "vae_encoder.pt"] {
+        let whole = fs::read(folder("nano").join(file)).unwrap();
+        for bytes in [&whole[..whole.len() / 2], b"no model at all", b""] {
+            let copy = Copy::of("nano");
+            copy.put(file, bytes);
+            let error = refusal(&copy);
+            assert!(matches!(error, NetworkError::Corrupt(_)), "{error:?}");
+            assert!(error.to_string().starts_with(&copy.path(file).display().to_string()), "{error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+}
