@@ -159,8 +159,8 @@ fn precision(
             )));
         }
     };
-    wanted.iter().copied().find(|precision| there(&precision)).ok_or_else(|| {
-        let all: Vec<_> = ["fp32", "fp16"].into_iter().filter(|precision| there(&precision)).collect();
+    wanted.iter().copied().find(|precision| there(precision)).ok_or_else(|| {
+        let all: Vec<_> = ["fp32", "fp16"].into_iter().filter(|precision| there(precision)).collect();
         NetworkError::Unsupported(format!(
             "{} has its networks in {}; precision = \"{}\" on {} needs {}",
             bundle.folder().display(),

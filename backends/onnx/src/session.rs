@@ -52,15 +52,14 @@ impl Opened {
     /// # Errors
     /// As [`Opened::open`].
     pub(crate) fn look(target: &Target, network: Network, file: &Path) -> Result<(), NetworkError> {
-        let refused = |error| failed(&file.display().to_string(), error);
-        let session = target
+        let name = file.display().to_string();
+        let builder = target
             .on_cpu()
             .builder(Role::Other, network.interface().inputs)?
             .with_optimization_level(GraphOptimizationLevel::Disable)
-            .and_then(|builder| builder.with_prepacking(false))
-            .map_err(ort::Error::from)
-            .and_then(|mut builder| builder.commit_from_file(file))
-            .map_err(refused)?;
+            .map_err(|error| failed(&name, error))?;
+        let mut builder = builder.with_prepacking(false).map_err(|error| failed(&name, error))?;
+        let session = builder.commit_from_file(file).map_err(|error| failed(&name, error))?;
         check(&session, network, file)
     }
 

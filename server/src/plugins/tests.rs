@@ -155,5 +155,8 @@ fn what_is_opened_before_a_library_is_there_or_named() {
     let error = program(std::slice::from_ref(&other)).unwrap_err().to_string();
     assert_eq!(error, format!("preload: {}: no such file", other.display()));
     fs::write(&other, "").unwrap();
-    assert_eq!(program(&[other.clone()]).unwrap(), Program::Library { file, preload: vec![other] });
+    assert_eq!(
+        program(std::slice::from_ref(&other)).unwrap(),
+        Program::Library { file, preload: vec![other] }
+    );
 }
