@@ -21,7 +21,7 @@ fn settings(backends: &str) -> String {
         format!("[backend.{name}.config]\nbundle = \"{}\"\ndevice = \"cpu\"\nthreads = 1\n", nano())
     };
     format!(
-        "[media]\nmax_frames = 12\n[session]\nrender_ahead = \"2s\"\n[engine]\nbackends = {backends}\n\
+        "max_frames = 12\n[session]\nrender_ahead = \"2s\"\n[engine]\nbackends = {backends}\n\
          [backend.onnx]\nlibrary = \"liblipcast_onnx.so\"\n{}[backend.torch]\nplugin = \"torch\"\n{}",
         config("onnx"),
         config("torch")
