@@ -18,6 +18,10 @@ pub struct Package {
     raw: NonNull<raw::RawPackage>,
 }
 
+// SAFETY: libtorch binds a package to no thread: it may be opened, run and closed from different ones, as long as no two
+// do so at once, and `&mut` or one owner sees to that.
+unsafe impl Send for Package {}
+
 impl Package {
     /// Opens the package at `path` on a GPU, or on the CPU when `gpu` is `None`. It is unpacked into a temporary
     /// folder, and a library inside is opened: open only what you would run.

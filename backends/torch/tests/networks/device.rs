@@ -10,7 +10,7 @@ use lipcast_torch::TorchNetworks;
 use crate::common::{folder, open, settings};
 
 fn error(settings: &RuntimeSettings) -> NetworkError {
-    open(&folder("nano"), settings).err().expect("it was opened")
+    open(&folder("nano"), settings).expect_err("it was opened")
 }
 
 #[test]
