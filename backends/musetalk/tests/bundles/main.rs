@@ -6,4 +6,6 @@ mod open;
 
 mod parity;
 
+mod reference;
+
 mod toy;
