@@ -37,7 +37,7 @@ pub(crate) fn parity(arguments: &[String]) -> Result<()> {
     }
     let bundle = bundle.context(USAGE)?;
     let bundle = bundle.canonicalize().with_context(|| bundle.display().to_string())?;
-    let mut all = Vec::new();
+    let (mut all, mut ran) = (Vec::new(), false);
     for runtime in named.map_or_else(|| RUNTIMES.to_vec(), |runtime| vec![runtime]) {
         println!("── {}", runtime.title);
         if named.is_some() || runtime.small {
@@ -46,7 +46,12 @@ pub(crate) fn parity(arguments: &[String]) -> Result<()> {
             println!("   skipped: it is not installed; `cargo xtask runtimes {}` does that", runtime.name);
             continue;
         }
-        all.push(compare(runtime, &bundle, &options)?);
+        all.extend(compare(runtime, &bundle, &options)?);
+        ran = true;
+    }
+    if ran && all.is_empty() {
+        // An option asked for something else than the comparison.
+        return Ok(());
     }
     let Some(worst) = all.iter().max_by(|a, b| a.share.total_cmp(&b.share)) else {
         bail!("no runtime is installed, nothing was compared")
@@ -58,18 +63,26 @@ pub(crate) fn parity(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn compare(runtime: &'static Runtime, bundle: &Path, options: &[String]) -> Result<Worst> {
+/// Runs the comparison and passes its lines on. `None`: it succeeded without having compared.
+fn compare(runtime: &'static Runtime, bundle: &Path, options: &[String]) -> Result<Option<Worst>> {
     let mut command = runtime.example("parity");
     command.arg(bundle).arg("--library").arg(runtime.folder()).args(options).stdout(Stdio::piped());
     let mut process = command.spawn().context("cannot start cargo")?;
-    let mut last = String::new();
+    let mut worst = None;
     for line in BufReader::new(process.stdout.take().context("no pipe")?).lines() {
-        last = line?;
-        println!("   {last}");
+        let line = line?;
+        println!("   {line}");
+        if let Some(found) = line.strip_prefix("worst: ") {
+            let share = found.split(' ').next().and_then(|share| share.parse().ok());
+            let share = share.with_context(|| format!("not understood: {line}"))?;
+            worst = Some(Worst { runtime: runtime.name, share, line: found.to_owned(), passed: false });
+        }
     }
     let status = process.wait()?;
-    let line = last.strip_prefix("worst: ").map(str::to_owned);
-    let share = line.as_deref().and_then(|line| line.split(' ').next()?.parse().ok());
-    let (Some(line), Some(share)) = (line, share) else { bail!("{}: nothing was compared", runtime.title) };
-    Ok(Worst { runtime: runtime.name, share, line, passed: status.success() })
+    match &mut worst {
+        Some(worst) => worst.passed = status.success(),
+        None if !status.success() => bail!("{}: nothing was compared", runtime.title),
+        None => {}
+    }
+    Ok(worst)
 }
