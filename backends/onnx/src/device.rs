@@ -145,7 +145,10 @@ impl Target {
                 Ok(target)
             }
             Wish::Auto => match target(Place::Cuda(0)).try_out() {
-                Ok(()) => Ok(target(Place::Cuda(0))),
+                Ok(()) => {
+                    log("device = \"auto\": the networks run on cuda:0");
+                    Ok(target(Place::Cuda(0)))
+                }
                 Err(error) => {
                     log(&format!(
                         "device = \"auto\": the networks run on the CPU, since a GPU cannot be had: {error}"
