@@ -140,7 +140,8 @@ def check_and_keep(
                 found = golden.check_file(args.out / entry["formats"][key][0], network, inputs, outputs)
                 entry["max_abs_diff"][key] = max(found.largest, entry["max_abs_diff"].get(key, 0.0))
                 LOG.info("%s: %s, batch %d: %.1e, relative %.1e", network.name, key, batch, *found)
-                fault = golden.fault_of(found, precision, outputs, args.tolerance)
+                tolerance = args.tolerance or golden.tolerance_of(network.name, precision)
+                fault = golden.fault_of(found, precision, outputs, tolerance)
                 if fault:
                     failures.append(f"{network.name} as {key} {fault}")
     if network.name == "whisper_encoder":

@@ -28,8 +28,9 @@ from .networks.interface import (
     WINDOW_STEPS,
 )
 
-#: Largest difference that passes, by precision, in units of the output's standard deviation where that is
-#: above 1.
+#: Networks whose check-points (G22, G24, G26) allow 1e-3 in fp32.
+FACE_MODELS = ("face_parsing", "landmarks", "face_detector")
+#: Difference that passes, by precision; ``fault_of`` tells of what.
 TOLERANCES = {"fp32": 2e-4, "fp16": 2e-2}
 
 
@@ -120,6 +121,11 @@ def write_golden(
 def to_numpy(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Tensors as C-ordered arrays."""
     return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in tensors.items()}
+
+
+def tolerance_of(model: str, precision: str) -> float:
+    """What :func:`fault_of` shall allow a network."""
+    return 1e-3 if precision == "fp32" and model in FACE_MODELS else TOLERANCES[precision]
 
 
 class Difference(NamedTuple):
