@@ -112,7 +112,9 @@ def suppress(boxes: np.ndarray, overlap: float) -> list[int]:
     """The boxes that no more probable one covers by more than ``overlap``, in order of probability."""
     left, top, right, bottom, score = boxes.T
     area = (right - left + 1) * (bottom - top + 1)
-    order = score.argsort()[::-1]
+    # The reference sorts as numpy happens to. Of equal ones, which made-up weights alone give, the last is
+    # first here.
+    order = score.argsort(kind="stable")[::-1]
     kept = []
     while len(order):
         best, rest = order[0], order[1:]
