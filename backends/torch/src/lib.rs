@@ -29,5 +29,10 @@ mod networks;
 
 mod error;
 
+use lipcast_musetalk::MuseTalk;
+
 pub use networks::TorchNetworks;
 pub use options::Options;
+
+/// MuseTalk on libtorch.
+pub type TorchBackend = MuseTalk<TorchNetworks>;

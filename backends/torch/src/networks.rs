@@ -52,11 +52,7 @@ impl Networks for TorchNetworks {
     const NAME: &'static str = "MuseTalk on libtorch";
     const FORMAT: &'static str = script::FORMAT;
 
-    fn open(
-        bundle: &Bundle,
-        settings: &RuntimeSettings,
-        log: &dyn Fn(&str),
-    ) -> Result<Self, NetworkError> {
+    fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
         let options = Options::read(&settings.options)?;
         let device = device::choose(&settings.device, &settings.library, log)?;
         let kind = choose_kind(&settings.precision, device, bundle, log)?;
@@ -148,7 +144,8 @@ impl Networks for TorchNetworks {
 
 impl TorchNetworks {
     fn slot(&mut self, network: Network) -> Result<&mut Slot, NetworkError> {
-        let missing = || NetworkError::Missing(format!("the bundle has no {} for TorchScript", network.name()));
+        let missing =
+            || NetworkError::Missing(format!("the bundle has no {} for TorchScript", network.name()));
         self.slots.get_mut(&network).ok_or_else(missing)
     }
 
@@ -156,9 +153,9 @@ impl TorchNetworks {
     /// first run of each shape, and rewrites its graph in the second.
     fn first_runs(&mut self) -> Result<(), NetworkError> {
         let unusable = |error| match error {
-            NetworkError::BadOutput(text) => {
-                NetworkError::Corrupt(format!("{text} in its first run: its weights are damaged, or too large"))
-            }
+            NetworkError::BadOutput(text) => NetworkError::Corrupt(format!(
+                "{text} in its first run: its weights are damaged, or too large"
+            )),
             other => other,
         };
         let mel = Tensor::new([1, MELS, FIRST_MELS], wave(MELS * FIRST_MELS));
@@ -195,7 +192,11 @@ impl std::fmt::Display for TorchNetworks {
     /// One line for the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let device = self.device();
-        write!(f, "{} on {}, {}, batches {:?}", device.runtime, device.name, device.precision, device.buckets)?;
+        write!(
+            f,
+            "{} on {}, {}, batches {:?}",
+            device.runtime, device.name, device.precision, device.buckets
+        )?;
         let compiled: Vec<_> = self.packages.batches().collect();
         if compiled.is_empty() { Ok(()) } else { write!(f, ", compiled for {compiled:?}") }
     }

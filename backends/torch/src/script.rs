@@ -17,7 +17,7 @@ pub(crate) const FORMAT: &str = "torchscript";
 pub(crate) struct Source {
     pub(crate) network: Network,
     pub(crate) file: PathBuf,
-    /// Of its weights.
+    /// Of its weights, and of the tensors that it takes.
     pub(crate) kind: Kind,
     pub(crate) device: Device,
     /// Whether the weights of convolutions are laid out with their channels together.
@@ -29,9 +29,6 @@ pub(crate) struct Source {
 pub(crate) struct Script {
     network: Network,
     module: CModule,
-    /// Of its weights, and of the tensors that it takes.
-    pub(crate) kind: Kind,
-    pub(crate) device: Device,
 }
 
 impl Script {
@@ -54,7 +51,7 @@ impl Script {
         if source.channels_last {
             channels_last(&module).map_err(failed(&name))?;
         }
-        Ok(Self { network: source.network, module, kind: source.kind, device: source.device })
+        Ok(Self { network: source.network, module })
     }
 
     /// Runs it on tensors of its kind and device: outputs as [`Network`] lists them, on the device. Gradients must be

@@ -18,6 +18,9 @@ pub struct Package {
     raw: NonNull<raw::RawPackage>,
 }
 
+// SAFETY: libtorch's loader belongs to no thread, and a call to it borrows the whole package.
+unsafe impl Send for Package {}
+
 impl Package {
     /// Opens the package at `path` on a GPU, or on the CPU when `gpu` is `None`. It is unpacked into a temporary
     /// folder, and a library inside is opened: open only what you would run.
