@@ -3,6 +3,7 @@
 //! Each installs what it needs, says what it does, and can be run twice.
 #![forbid(unsafe_code)]
 
+mod everything;
 mod packages;
 mod parity;
 mod percall;
@@ -19,10 +20,11 @@ use anyhow::{Result, bail};
 
 const HELP: &str = "\
 cargo xtask run [ARGUMENTS…]    build, stage and start the server; arguments go to `lipcast serve`
-cargo xtask build               build and stage: target/release/lipcast, its plugins beside it
+cargo xtask build [--torch]     build and stage: target/release/lipcast, its plugins beside it; --torch installs
+                                libtorch first (540 MB), and with it there, its plugin is built too
 cargo xtask test [STEP…]        the whole check, or only the steps that are named
 cargo xtask test --list         the steps of the check
-cargo xtask runtimes [NAME…]    installs the libraries that run neural networks: onnx; all of them, or those named
+cargo xtask runtimes [NAME…]    installs the libraries that run neural networks: onnx, torch; all, or those named
 cargo xtask parity …            every runtime against the golden tensors of a bundle: --bundle DIR [--runtime NAME]
 cargo xtask bench-percall …     what a call of a network costs from Rust and from Python
 cargo xtask reliability         docs/reliability.md from the records of the fault matrix; --run runs it first
@@ -46,7 +48,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     };
     match command.as_str() {
         "run" => stage::serve(rest),
-        "build" => stage::build(),
+        "build" => stage::build(rest),
         "test" => test::test(rest),
         "parity" => parity::parity(rest),
         "bench-percall" => percall::percall(rest),

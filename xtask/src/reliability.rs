@@ -59,7 +59,7 @@ pub(crate) fn reliability(arguments: &[String]) -> Result<()> {
         [] => write_page(),
         ["--check"] => check(),
         ["--run"] => {
-            let tests = ["test", "--release", "--workspace", "--test", "fault_matrix"];
+            let tests = ["test", "--release", "--package", "lipcast", "--test", "fault_matrix"];
             // A row that fails is on the page too, as one that failed.
             let outcome = run(&mut cargo(&tests));
             write_page()?;

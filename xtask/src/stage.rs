@@ -4,26 +4,32 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use crate::everything::cargo_everything;
 use crate::packages;
-use crate::runtimes::RUNTIMES;
-use crate::steps::{cargo, run, step, target};
+use crate::runtimes::{self, RUNTIMES, TORCH_LIBRARY};
+use crate::steps::{run, step, target};
 
 /// Plugins that are staged: the library that cargo writes, and what it is.
 const PLUGINS: &[&str] =
     &["liblipcast_demo.so", "liblipcast_probe.so", "liblipcast_chaos.so", "liblipcast_onnx.so"];
 
 /// `cargo xtask build`.
-pub(crate) fn build() -> Result<()> {
+pub(crate) fn build(arguments: &[String]) -> Result<()> {
+    match arguments {
+        [] => {}
+        [flag] if flag == "--torch" => runtimes::torch().install()?,
+        _ => bail!("`cargo xtask build` takes --torch and nothing else"),
+    }
     step("install what building and running need", packages::install_to_run)?;
-    step("build the server and its plugins", || run(&mut cargo(&["build", "--release", "--workspace"])))?;
+    step("build the server and its plugins", || run(&mut cargo_everything(&["build", "--release"])))?;
     step("stage the plugins beside the server", stage)
 }
 
 /// `cargo xtask run`.
 pub(crate) fn serve(arguments: &[String]) -> Result<()> {
-    build()?;
+    build(&[])?;
     let server = target().join("release/lipcast");
     println!("── start {}", server.display());
     run(Command::new(server).arg("serve").args(arguments).current_dir(crate::steps::root()))
@@ -43,7 +49,29 @@ pub(crate) fn stage() -> Result<()> {
             replace(&library, &plugins.join(library.file_name().expect("a file has a name")))?;
         }
     }
-    Ok(())
+    stage_torch(&release, &plugins)
+}
+
+/// The torch plugin has a folder, whose `plugin.toml` says where libtorch lies.
+fn stage_torch(release: &Path, plugins: &Path) -> Result<()> {
+    const NAME: &str = "liblipcast_torch.so";
+    let folder = plugins.join("torch");
+    if !runtimes::torch().is_there() {
+        // One that was staged while libtorch was there.
+        let _ = fs::remove_dir_all(folder);
+        return Ok(());
+    }
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    replace(&release.join(NAME), &folder.join(NAME))?;
+    let libtorch = runtimes::torch().folder().join(TORCH_LIBRARY);
+    let libtorch = libtorch.canonicalize().with_context(|| libtorch.display().to_string())?;
+    let manifest = format!(
+        "id = \"lipcast.musetalk.torch\"\nversion = \"{}\"\nlicense = \"MIT OR Apache-2.0\"\n\
+         library = \"{NAME}\"\npreload = [{:?}]\n",
+        env!("CARGO_PKG_VERSION"),
+        libtorch.display().to_string()
+    );
+    Ok(fs::write(folder.join("plugin.toml"), manifest)?)
 }
 
 /// Copies under another name and renames: a running server keeps the library that it has mapped.

@@ -5,6 +5,8 @@
 
 mod onnx;
 
+mod torch;
+
 mod wheels;
 
 use std::fs;
@@ -16,6 +18,8 @@ use anyhow::{Context, Result};
 use crate::packages;
 use crate::steps::{cargo, step};
 use crate::tools;
+
+pub(crate) use torch::LIBRARY as TORCH_LIBRARY;
 
 /// A runtime that can be installed, and the crate that is built on it.
 pub(crate) struct Runtime {
@@ -41,13 +45,18 @@ pub(crate) struct Runtime {
 }
 
 /// All of them.
-pub(crate) const RUNTIMES: &[&Runtime] = &[&onnx::RUNTIME];
+pub(crate) const RUNTIMES: &[&Runtime] = &[&onnx::RUNTIME, &torch::RUNTIME];
 
 /// `cargo xtask runtimes [NAME…]`: installs those that are named, or all.
 pub(crate) fn runtimes(names: &[String]) -> Result<()> {
     let wanted: Vec<_> = names.iter().map(|name| named(name)).collect::<Result<_>>()?;
     let wanted = if wanted.is_empty() { RUNTIMES.to_vec() } else { wanted };
     wanted.iter().try_for_each(|runtime| runtime.install())
+}
+
+/// libtorch, which crates need already to be built.
+pub(crate) fn torch() -> &'static Runtime {
+    &torch::RUNTIME
 }
 
 /// The runtime of that name.
@@ -88,8 +97,13 @@ impl Runtime {
     pub(crate) fn example(&self, name: &str) -> Command {
         let mut command =
             cargo(&["run", "--quiet", "--release", "--package", self.package, "--example", name, "--"]);
-        command.envs((self.variables)(&self.folder()));
+        command.envs(self.variables());
         command
+    }
+
+    /// Variables that building and running its crate need.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, PathBuf)> {
+        (self.variables)(&self.folder())
     }
 
     /// Installs it where it is not there.
