@@ -17,7 +17,7 @@ pub(crate) const FORMAT: &str = "torchscript";
 pub(crate) struct Source {
     pub(crate) network: Network,
     pub(crate) file: PathBuf,
-    /// Of its weights.
+    /// Of its weights, and of the tensors that it takes.
     pub(crate) kind: Kind,
     pub(crate) device: Device,
     /// Whether the weights of convolutions are laid out with their channels together.
