@@ -95,8 +95,10 @@ impl Runtime {
 
     /// `cargo run` of an example of its crate; arguments come behind.
     pub(crate) fn example(&self, name: &str) -> Command {
+        // Examples of all crates lie in one folder.
+        let name = format!("{}_{name}", self.name);
         let mut command =
-            cargo(&["run", "--quiet", "--release", "--package", self.package, "--example", name, "--"]);
+            cargo(&["run", "--quiet", "--release", "--package", self.package, "--example", &name, "--"]);
         command.envs(self.variables());
         command
     }
