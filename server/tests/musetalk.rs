@@ -21,7 +21,7 @@ fn settings(backends: &str) -> String {
         format!("[backend.{name}.config]\nbundle = \"{}\"\ndevice = \"cpu\"\nthreads = 1\n", nano())
     };
     format!(
-        "max_frames = 12\n[session]\nrender_ahead = \"2s\"\n[engine]\nreturn_after = \"1s\"\nbackends = {backends}\n\
+        "max_frames = 12\n[engine]\nstandby = \"none\"\nbackends = {backends}\n\
          [backend.onnx]\nlibrary = \"liblipcast_onnx.so\"\n{}[backend.torch]\nplugin = \"torch\"\n{}",
         config("onnx"),
         config("torch")
@@ -67,7 +67,7 @@ fn assert_drawn_by(serving: &str, backends: &str) {
         metric(&rig, "lipcast_frames_total{source=\"backend\"}"),
         metric(&rig, "lipcast_frames_total{source=\"hold\"}"),
     );
-    // On a machine with other work the first batch may be late; then another one draws until this one is back.
+    // Nobody else is there to draw: on a machine with other work, every second or third frame is asked for.
     assert!(drawn >= 50.0, "{serving} drew {drawn}, {held} were held; {log}");
     let batches = metric(&rig, &format!("lipcast_batch_size_frames_count{{backend=\"{serving}\"}}"));
     assert!(batches > 0.0, "{serving} was asked for nothing; {log}");
@@ -76,10 +76,10 @@ fn assert_drawn_by(serving: &str, backends: &str) {
 #[test]
 fn a_browser_watches_each_runtime_and_a_line_of_settings_swaps_them() {
     let _heavy = whole::alone();
-    assert_drawn_by("onnx", "[\"onnx\", \"demo\"]");
-    assert_drawn_by("demo", "[\"demo\", \"onnx\"]");
+    assert_drawn_by("onnx", "[\"onnx\"]");
+    assert_drawn_by("demo", "[\"demo\"]");
     if has_torch() {
-        assert_drawn_by("torch", "[\"torch\", \"onnx\", \"demo\"]");
+        assert_drawn_by("torch", "[\"torch\"]");
     }
 }
 

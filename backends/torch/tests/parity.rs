@@ -27,5 +27,6 @@ fn every_check_point_of_the_golden_bundle_is_within_its_tolerance() {
 
 #[test]
 fn so_is_that_of_the_fast_one() {
-    assert!(compared("nano", Decoder::SdVae) > 10);
+    // It has the golden of the whole pipeline alone.
+    assert_eq!(compared("nano", Decoder::SdVae), 3);
 }
