@@ -1,9 +1,9 @@
 """Norms of an ONNX graph, so that runtimes average exactly over pictures with large areas of one colour.
 
-ONNX Runtime on a CPU sums a norm's values one after the other in single precision. Of many equal values, like
-those of a black half, every addition is rounded the same way: the mean drifts, by a hundred times what PyTorch's
-does, and where values vary little the quotient is off by thousandths. Means of short rows, and then of those,
-stay exact.
+ONNX Runtime on a CPU sums a norm's values one after the other in single precision. Of many equal values,
+like those of a black half, every addition is rounded the same way: the mean drifts, by a hundred times what
+PyTorch's does, and where values vary little the quotient is off by thousandths. Means of short rows, and then
+of those, stay exact.
 """
 
 from __future__ import annotations
