@@ -5,12 +5,13 @@
 //! | part | content |
 //! | --- | --- |
 //! | header | magic, version u32, fingerprint of 32 bytes, then [`Header`]'s numbers as u32 |
-//! | frames | of each 0 where nothing is drawn, or 1 and then, u32: the patch; i32: the face box; f32: latents `[8, 32, 32]`; u8: the patch's alpha |
+//! | frames | of each u32 0 where nothing is drawn, or 1 and then what follows |
+//! | | patch u32, face box i32, latents f32 `[8, 32, 32]`, the patch's alpha u8 |
 //! | checksum | BLAKE3 of all before, 32 bytes |
 //!
-//! The fingerprint tells the networks and settings that it was prepared with, so that another backend's latents, or a
-//! mask of another mode, are never drawn with. Latents stay f32: half precision is further from them than the
-//! reference's own noise. A frame of a face 300 pixels wide takes about 100 KB.
+//! The fingerprint tells the networks and settings that it was prepared with, so that another backend's
+//! latents, or a mask of another mode, are never drawn with. Latents stay f32: half precision is further from
+//! them than the reference's own noise. A frame of a face 300 pixels wide takes about 100 KB.
 
 use lipcast_plugins_api::author::{Error, Rect};
 
@@ -66,7 +67,8 @@ pub(crate) struct Face {
     alpha: usize,
 }
 
-/// A frame as preparation hands it over: `latents` is `[8, 32, 32]`, `alpha` one byte for each pixel of `patch`.
+/// A frame as preparation hands it over: `latents` is `[8, 32, 32]`, `alpha` one byte for each pixel of
+/// `patch`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PreparedFace {
     pub(crate) patch: Rect,
@@ -238,8 +240,8 @@ impl Avatar {
         Ok(())
     }
 
-    /// Gives frame j the j-th of the latents that there are, which then go back to the first: the reference keeps none
-    /// for a frame without a face, and counts on.
+    /// Gives frame j the j-th of the latents that there are, which then go back to the first: the reference
+    /// keeps none for a frame without a face, and counts on.
     fn shift(&mut self) {
         let count = self.latents.len() / LATENTS;
         for (index, frame) in self.frames.iter_mut().enumerate() {
@@ -443,7 +445,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
-        /// Numbers behind a right checksum are a stranger's too: whatever they are, there is an avatar or an error.
+        /// Numbers behind a right checksum are a stranger's too: whatever they are, there is an avatar or an
+        /// error.
         #[test]
         fn no_damage_makes_it_panic(
             at in prop_oneof![0_usize..140, 0_usize..200_000],

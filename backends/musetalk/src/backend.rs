@@ -21,8 +21,8 @@ use crate::stats::Counters;
 use crate::warmup::warm_up;
 use crate::worker::{LOG, Worker};
 
-/// Audio before a frame that it may depend on, milliseconds: the encoder's context at its default, the frame's own
-/// window, and what the level of a voice is learnt from.
+/// Audio before a frame that it may depend on, milliseconds: the encoder's context at its default, the
+/// frame's own window, and what the level of a voice is learnt from.
 const LOOKBEHIND_MS: u32 = 3_000;
 /// Requests that one call takes: the largest batch size that is run by default.
 const MAX_BATCH: u32 = 16;
@@ -87,7 +87,7 @@ impl<N: Networks> Backend for MuseTalk<N> {
         }
         operation.progress(500, "loading networks");
         let worker = Worker::start::<N>(&bundle, runtime, host, operation)?;
-        warm_up(&worker, &bundle, operation)?;
+        warm_up(&worker, &bundle, settings.context, operation)?;
         let fingerprint = bundle.fingerprint(&decisive(&settings));
         Ok(Self {
             host,
@@ -109,13 +109,18 @@ impl<N: Networks> Backend for MuseTalk<N> {
         };
         let networks: Vec<&str> =
             Network::ALL.into_iter().filter(|n| self.worker.has(*n)).map(Network::name).collect();
+        let bundle = json!({
+            "folder": self.bundle.folder(),
+            "weights": manifest.weights,
+            "preset": manifest.preset,
+        });
         json!({
             "device": device.name,
             "runtime": device.runtime,
             "precision": device.precision,
             "batches": device.buckets,
             "decoder": decoder,
-            "bundle": { "folder": self.bundle.folder(), "weights": manifest.weights, "preset": manifest.preset },
+            "bundle": bundle,
             "networks": networks,
         })
     }
@@ -141,7 +146,8 @@ impl<N: Networks> Backend for MuseTalk<N> {
             LogLevel::Info,
             LOG,
             &format!(
-                "an avatar of {} frames, {} with a face; its boxes trembled by {before:.2} pixels, now by {after:.2}",
+                "an avatar of {} frames, {} with a face; its boxes trembled by {before:.2} pixels, now by \
+                 {after:.2}",
                 summary.frames, summary.faces
             ),
             &json!({

@@ -5,9 +5,9 @@
 //!                                                  latents of avatar frames ┴► (UNet, decoder) ─► faces ─► patches
 //! ```
 //!
-//! Networks run for what somebody will see and for nothing else: not for late frames, not where the avatar frame has no
-//! face, not where nothing was spoken. Windows that two frames share are encoded once, those of equal length together.
-//! Memory grows to that of the largest batch and is kept.
+//! Networks run for what somebody will see and for nothing else: not for late frames, not where the avatar
+//! frame has no face, not where nothing was spoken. Windows that two frames share are encoded once, those of
+//! equal length together. Memory grows to that of the largest batch and is kept.
 //!
 //! A request that fails is answered by itself, and its neighbours are drawn.
 

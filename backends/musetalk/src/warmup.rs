@@ -1,11 +1,11 @@
 //! The first run of every network, before anybody waits for one.
 //!
-//! In: loaded networks. Out: the same, warm, each of them known to give finite numbers on a plausible input, or an error
-//! that names the network and its file. Weights with NaN in them, and numbers beyond half precision, are found here and
-//! not by a viewer.
+//! In: loaded networks. Out: the same, warm, each of them known to give finite numbers on a plausible input,
+//! or an error that names the network and its file. Weights with NaN in them, and numbers beyond half
+//! precision, are found here and not by a viewer.
 //!
-//! A made-up picture and a made-up sound go through the whole flow, so that each network meets numbers of the size that
-//! it is going to meet.
+//! A made-up picture and a made-up sound go through the whole flow, so that each network meets numbers of the
+//! size that it is going to meet.
 
 use std::cell::Cell;
 
@@ -16,17 +16,25 @@ use crate::bundle::ports::{PARSED, POSE_COLUMNS, POSE_ROWS};
 use crate::networks::{FACE, FACE_BYTES, LATENTS, MELS, Network, TOKENS, Tensor};
 use crate::worker::{Faces, Urgency, Worker};
 
-/// Mel frames of the made-up sound: a second.
-const MEL_FRAMES: usize = 100;
+/// Mel frames in a second.
+const MEL_RATE: f32 = 100.0;
 
-/// Runs each network once, and UNet and decoder together at each batch size.
+/// Runs each network once, and UNet and decoder together at each batch size. `context`: seconds that the encoder
+/// of a live session sees.
 ///
 /// # Errors
 /// `MODEL_CORRUPT` when the output of a network is not finite; what the runtime said; `CANCELLED`.
-pub(crate) fn warm_up(worker: &Worker, bundle: &Bundle, operation: &Operation<'_>) -> Result<(), Error> {
+pub(crate) fn warm_up(
+    worker: &Worker,
+    bundle: &Bundle,
+    context: f32,
+    operation: &Operation<'_>,
+) -> Result<(), Error> {
     let trial = Trial { worker, bundle, operation, done: Cell::new(0) };
     let picture = |shape: [usize; 4]| Tensor::new(shape, wave(shape.iter().product(), -1.0, 1.0));
-    let mel = Tensor::new([1, MELS, MEL_FRAMES], wave(MELS * MEL_FRAMES, -1.0, 1.5));
+    // As long as the windows of a live session are once it has spoken for a while.
+    let frames = (context * MEL_RATE / 2.0).round() as usize * 2;
+    let mel = Tensor::new([1, MELS, frames], wave(MELS * frames, -1.0, 1.5));
     let features = trial.run(Network::WhisperEncoder, vec![mel])?.swap_remove(0);
     let Some(audio) = features.data.get(..TOKENS * crate::networks::FEATURES) else {
         return Err(trial.corrupt(Network::WhisperEncoder, "gives fewer features than it should"));

@@ -1,10 +1,12 @@
 //! The thread that owns the networks: they are made, used and dropped there, since a runtime may want that.
 //!
-//! In: jobs over two bounded channels. Out: answers over a channel of the caller's. Speech that somebody waits for
-//! comes before preparation, which goes in pieces short enough to wait for: a batch of the encoder at most.
+//! In: jobs over two bounded channels. Out: answers over a channel of the caller's. Speech that somebody
+//! waits for comes before preparation, which goes in pieces short enough to wait for: a batch of the encoder
+//! at most.
 //!
-//! A panic of the networks, or a device that is lost, ends them for good: the job gets an error, and so does each one
-//! after it, so that no caller waits for an answer that cannot come. [`Worker::broken`] tells the rest.
+//! A panic of the networks, or a device that is lost, ends them for good: the job gets an error, and so does
+//! each one after it, so that no caller waits for an answer that cannot come. [`Worker::broken`] tells the
+//! rest.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -22,7 +24,8 @@ use crate::settings::RuntimeSettings;
 
 /// The networks' log lines go under this name.
 pub(crate) const LOG: &str = "musetalk";
-/// One job waits while one is done: the inference thread asks for one thing at a time, and who prepares waits anyway.
+/// One job waits while one is done: the inference thread asks for one thing at a time, and who prepares waits
+/// anyway.
 const QUEUE: usize = 1;
 /// How often one who waits looks whether he is to give up.
 const LOOK: Duration = Duration::from_millis(50);
@@ -70,8 +73,8 @@ impl Worker {
     /// Starts the thread and loads the networks there.
     ///
     /// # Errors
-    /// What the runtime said; `CANCELLED` at once when the operation is, while the thread loads to the end, since a
-    /// runtime cannot be stopped at that, and then goes.
+    /// What the runtime said; `CANCELLED` at once when the operation is, while the thread loads to the end,
+    /// since a runtime cannot be stopped at that, and then goes.
     pub(crate) fn start<N: Networks>(
         bundle: &Bundle,
         settings: &RuntimeSettings,

@@ -1,5 +1,5 @@
-//! The whole flow against the reference's, put together from this crate's parts in the reference's order: each part is
-//! held to the reference by tests of its own, this holds the flow between them.
+//! The whole flow against the reference's, put together from this crate's parts in the reference's order:
+//! each part is held to the reference by tests of its own, this holds the flow between them.
 
 mod pipeline;
 
@@ -19,8 +19,8 @@ use serde_json::json;
 
 const SIZE: [usize; 2] = [WIDTH as usize, HEIGHT as usize];
 
-/// Rows of ten steps for each frame, as the reference cuts them out of the features of the whole file at 25 frames a
-/// second: zeros in front and behind, frame f at rows 2 f - 4 to 2 f + 5.
+/// Rows of ten steps for each frame, as the reference cuts them out of the features of the whole file at 25
+/// frames a second: zeros in front and behind, frame f at rows 2 f - 4 to 2 f + 5.
 fn tokens(pcm: &[f32], frame: usize) -> Vec<f32> {
     let windows = Windows::reference((25, 1)).unwrap();
     let mut file = WholeFile::new(windows, pcm.to_vec()).unwrap();

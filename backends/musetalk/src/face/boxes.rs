@@ -1,11 +1,12 @@
 //! From the landmarks of a frame to the face box that is cut out and drawn over.
 //!
-//! In: 68 points (iBUG order) and what a face detector found, pixels of the source, y down. Out: a box in the same
-//! pixels, from its first column and row to one past its last.
+//! In: 68 points (iBUG order) and what a face detector found, pixels of the source, y down. Out: a box in the
+//! same pixels, from its first column and row to one past its last.
 //!
-//! The steps and their order are those of the reference's `get_landmark_and_bbox` and of its callers:
-//! the box reaches from the leftmost to the rightmost point, from the lowest point up to as far above the nose bridge
-//! as that point lies below it; where that is no box, the detector's takes its place; then it grows downwards.
+//! The steps and their order are those of the reference's `get_landmark_and_bbox` and of its callers: the box
+//! reaches from the leftmost to the rightmost point, from the lowest point up to as far above the nose bridge
+//! as that point lies below it; where that is no box, the detector's takes its place; then it grows
+//! downwards.
 
 /// Points of a face in pixels, x and y, iBUG order.
 pub type Points = [[f32; 2]; 68];
@@ -43,9 +44,9 @@ impl FaceBox {
         [self.left, self.top, self.right, self.bottom]
     }
 
-    /// The box around `points`, before anything is looked at. `shift` moves the nose bridge down by so many pixels
-    /// first, and with it the upper edge by twice as many; the reference moves the point itself, so that it counts
-    /// when the lowest point is sought.
+    /// The box around `points`, before anything is looked at. `shift` moves the nose bridge down by so many
+    /// pixels first, and with it the upper edge by twice as many; the reference moves the point itself, so
+    /// that it counts when the lowest point is sought.
     pub fn around(points: &Points, shift: i32) -> Self {
         let mut points = *points;
         points[MIDDLE][1] += shift as f32;
@@ -68,8 +69,8 @@ impl FaceBox {
         [self.right - self.left, self.bottom - self.top]
     }
 
-    /// The box that reaches `margin` pixels further down, but not out of a picture of `height` rows. Without a margin
-    /// it stays as it is, as version 1 has it.
+    /// The box that reaches `margin` pixels further down, but not out of a picture of `height` rows. Without
+    /// a margin it stays as it is, as version 1 has it.
     #[must_use]
     pub fn extended(self, margin: u32, height: u32) -> Self {
         if margin == 0 {
@@ -85,7 +86,8 @@ impl FaceBox {
     }
 }
 
-/// The box of one frame: around its `points`, or, where that is none, what the `detected` face has. `None`: no box.
+/// The box of one frame: around its `points`, or, where that is none, what the `detected` face has. `None`:
+/// no box.
 pub fn choose(points: Option<&Points>, shift: i32, detected: Option<FaceBox>) -> Option<FaceBox> {
     points
         .map(|points| FaceBox::around(points, shift))
@@ -105,8 +107,8 @@ pub fn clamped([left, top, right, bottom]: PixelBox, width: u32, height: u32) ->
     [left.clamp(0, width), top.clamp(0, height), right.clamp(0, width), bottom.clamp(0, height)]
 }
 
-/// Whether a face can be cut out of, and drawn into, this box of a canvas of `width` by `height` pixels: it has
-/// [`LEAST_SIDE`] columns and rows on the canvas, and is not larger than three canvases.
+/// Whether a face can be cut out of, and drawn into, this box of a canvas of `width` by `height` pixels: it
+/// has [`LEAST_SIDE`] columns and rows on the canvas, and is not larger than three canvases.
 pub fn is_drawable(face: PixelBox, width: u32, height: u32) -> bool {
     let [left, top, right, bottom] = clamped(face, width, height);
     let sane = |first: i32, last: i32, side: u32| i64::from(last) - i64::from(first) <= 3 * i64::from(side);

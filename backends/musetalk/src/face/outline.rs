@@ -1,17 +1,18 @@
 //! The parts of a face by its landmarks alone, for bundles without a face parser.
 //!
-//! In: 68 points and the square that a mask is made for, pixels of the source. Out: a label map like the parser's,
-//! 512 × 512 over the square, with four parts:
+//! In: 68 points and the square that a mask is made for, pixels of the source. Out: a label map like the
+//! parser's, 512 × 512 over the square, with four parts:
 //!
 //! | part | outline |
 //! | --- | --- |
 //! | skin | the jaw from ear to ear, closed along the brows |
 //! | nose | from the bridge round the nostrils |
-//! | lips | the outer contour of the mouth, upper and lower half under one label, since every mask takes both |
+//! | lips | the outer contour of the mouth, both lips under one label, since every mask takes both |
 //! | mouth | the inner contour |
 //!
-//! A parser follows the skin's true edge and sees hair, hands and glasses; this does not. The mask's blur hides most of
-//! the difference, and a mask that is too small shows less of the generated face, never a wrong one.
+//! A parser follows the skin's true edge and sees hair, hands and glasses; this does not. The mask's blur
+//! hides most of the difference, and a mask that is too small shows less of the generated face, never a wrong
+//! one.
 
 use super::boxes::Points;
 use super::parsing::{MOUTH, NOSE, SIDE, SKIN, UPPER_LIP};

@@ -1,13 +1,15 @@
 //! Face boxes made steady over time.
 //!
-//! In: the box of each frame, found in it alone, so that it trembles by as much as the landmarks are coarse: with
-//! DWPose on a full-HD picture by 4 pixels. Out: boxes that follow the head without trembling and without lag.
+//! In: the box of each frame, found in it alone, so that it trembles by as much as the landmarks are coarse:
+//! with DWPose on a full-HD picture by 4 pixels. Out: boxes that follow the head without trembling and
+//! without lag.
 //!
-//! Frames with a face and no cut between them are a run, and runs have nothing to do with each other. In a run each
-//! side of the box is a local regression (Cleveland, 1979, without its robust passes) over a quarter of a second to
-//! either side: a parabola, least squares under biweight weights, so that even movement and its acceleration pass
-//! unchanged and neither delayed nor flattened; a straight line where one half of the window is missing. A box that
-//! differs from the median of its neighbourhood, as one found in a smeared frame does, has no weight.
+//! Frames with a face and no cut between them are a run, and runs have nothing to do with each other. In a
+//! run each side of the box is a local regression (Cleveland, 1979, without its robust passes) over a quarter
+//! of a second to either side: a parabola, least squares under biweight weights, so that even movement and
+//! its acceleration pass unchanged and neither delayed nor flattened; a straight line where one half of the
+//! window is missing. A box that differs from the median of its neighbourhood, as one found in a smeared
+//! frame does, has no weight.
 
 use super::boxes::FaceBox;
 
@@ -22,7 +24,8 @@ const CUT: f64 = 0.25;
 /// Frames before and after that have to agree that there is a cut.
 const WITNESSES: usize = 3;
 
-/// Smooths the boxes of consecutive frames of a clip at `fps` frames a second. Frames without a box stay without.
+/// Smooths the boxes of consecutive frames of a clip at `fps` frames a second. Frames without a box stay
+/// without.
 pub fn smooth(boxes: &mut [Option<FaceBox>], fps: f64) {
     let reach = ((REACH * fps).round() as usize).max(1);
     for run in runs(boxes) {
@@ -38,9 +41,9 @@ pub fn smooth(boxes: &mut [Option<FaceBox>], fps: f64) {
     }
 }
 
-/// How much boxes tremble: the root mean square of the second differences of their sides over time, pixels. A box that
-/// stands still or moves evenly has none; one whose sides are off by independent errors of deviation s has √6·s.
-/// Frames without a box are no neighbours.
+/// How much boxes tremble: the root mean square of the second differences of their sides over time, pixels. A
+/// box that stands still or moves evenly has none; one whose sides are off by independent errors of deviation
+/// s has √6·s. Frames without a box are no neighbours.
 pub fn jitter(boxes: &[Option<FaceBox>]) -> f64 {
     let (mut sum, mut count) = (0.0, 0_u64);
     for three in boxes.windows(3) {
@@ -69,8 +72,8 @@ fn runs(boxes: &[Option<FaceBox>]) -> Vec<std::ops::Range<usize>> {
     runs
 }
 
-/// Whether there is a cut just before frame `at`, of a run that begins at `first`. The step has to be one of the
-/// frames around it too, so that a single box that went astray makes none.
+/// Whether there is a cut just before frame `at`, of a run that begins at `first`. The step has to be one of
+/// the frames around it too, so that a single box that went astray makes none.
 fn is_cut(boxes: &[Option<FaceBox>], first: usize, at: usize) -> bool {
     let after: Vec<FaceBox> = boxes[at..].iter().map_while(|face| *face).take(WITNESSES).collect();
     let before: Vec<FaceBox> =
@@ -104,7 +107,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// The local regression at place `at` of `count` values, of which some are left out. `None`: too few are left.
+/// The local regression at place `at` of `count` values, of which some are left out. `None`: too few are
+/// left.
 fn fit(value: impl Fn(usize) -> Option<f64>, count: usize, at: usize, reach: usize) -> Option<f64> {
     let (before, after) = (at.min(reach), (count - 1 - at).min(reach));
     // A parabola that hangs on one side only swings with the noise at its free end.

@@ -1,7 +1,7 @@
 //! Where the face is in each frame of an avatar's source.
 //!
-//! In: the frames, one after the other. Out: of each its landmarks and its face box, as far as there are any; a frame
-//! without a face is an ordinary thing.
+//! In: the frames, one after the other. Out: of each its landmarks and its face box, as far as there are any;
+//! a frame without a face is an ordinary thing.
 //!
 //! | the bundle has | landmarks | is there a face, and the box where landmarks make none |
 //! | --- | --- | --- |
@@ -163,7 +163,8 @@ impl Looker<'_> {
 fn bound(sights: Vec<Sight>, source: &AvatarSource<'_>, settings: &Settings) -> Found {
     let (width, height) = source.size();
     let compat = &settings.compat;
-    // As the reference takes them: on whole pixels, towards zero. What is smoothed or refined has a use for the rest.
+    // As the reference takes them: on whole pixels, towards zero. What is smoothed or refined has a use for
+    // the rest.
     let whole = !settings.smooth && !settings.refine;
     let mut chosen: Vec<Option<FaceBox>> = sights
         .iter()

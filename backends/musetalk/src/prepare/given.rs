@@ -21,7 +21,8 @@ impl<'a> Given<'a> {
     /// Reads the assets of `source`. Masks count only where there are boxes, which they belong to.
     ///
     /// # Errors
-    /// `INVALID_ARG` when an asset is not what its name promises, or not for as many frames as the source has.
+    /// `INVALID_ARG` when an asset is not what its name promises, or not for as many frames as the source
+    /// has.
     pub(super) fn read(source: &AvatarSource<'a>) -> Result<Self, Error> {
         let assets = source.assets();
         let has = |name: &str| assets.iter().any(|asset| asset == name);

@@ -1,7 +1,7 @@
 //! From the pixels of a face to its latents.
 //!
-//! In: faces of 256 × 256 pixels, RGB. Out: of each the latents `[8, 32, 32]` that the UNet takes: first those of the
-//! face whose lower half is black, then those of the whole face, scaled.
+//! In: faces of 256 × 256 pixels, RGB. Out: of each the latents `[8, 32, 32]` that the UNet takes: first
+//! those of the face whose lower half is black, then those of the whole face, scaled.
 
 use lipcast_plugins_api::author::Error;
 
@@ -77,8 +77,8 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The two pictures of a face: the masked one, then the whole one; `[3, 256, 256]` each, -1…1. Black is taken before
-/// the range is, so that the masked half is -1.
+/// The two pictures of a face: the masked one, then the whole one; `[3, 256, 256]` each, -1…1. Black is taken
+/// before the range is, so that the masked half is -1.
 pub(crate) fn to_pair(face: &[u8], pair: &mut [f32]) {
     let value = |byte: u8| ((f64::from(byte) / 255.0) as f32 - 0.5) / 0.5;
     let (masked, whole) = pair.split_at_mut(FACE_BYTES);

@@ -1,9 +1,9 @@
 //! From an avatar's frames to its blob.
 //!
-//! In: RGB frames, landmarks where the bundle has no network for them. Out: the bytes of [`crate::avatar`]'s blob, in
-//! order. The frames pass twice, since a box depends on those before and after it; no more are held at a time than the
-//! encoder takes in one batch. What comes with the source from an avatar that MuseTalk had prepared is not looked for
-//! again.
+//! In: RGB frames, landmarks where the bundle has no network for them. Out: the bytes of [`crate::avatar`]'s
+//! blob, in order. The frames pass twice, since a box depends on those before and after it; no more are held
+//! at a time than the encoder takes in one batch. What comes with the source from an avatar that MuseTalk had
+//! prepared is not looked for again.
 //!
 //! ```text
 //! pass 1   frame ─► landmarks, detector ─► box ─► smoothed over time
@@ -65,8 +65,8 @@ impl Preparation<'_> {
     /// Writes the blob to `sink`.
     ///
     /// # Errors
-    /// `INVALID_ARG` when no frame shows a face, `MODEL_MISSING` when the bundle has no encoder, what the host or the
-    /// runtime said, `CANCELLED`. What was written by then is worth nothing.
+    /// `INVALID_ARG` when no frame shows a face, `MODEL_MISSING` when the bundle has no encoder, what the
+    /// host or the runtime said, `CANCELLED`. What was written by then is worth nothing.
     pub(crate) fn run(&self, sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<Summary, Error> {
         if !self.worker.has(Network::VaeEncoder) {
             let message = "the bundle has no vae_encoder, without which no avatar can be prepared";

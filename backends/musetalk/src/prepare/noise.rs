@@ -2,9 +2,9 @@
 
 /// Numbers with mean 0 and deviation 1, by their place and a seed.
 ///
-/// Number k is the sum of twelve even ones less six (the Irwin–Hall distribution, which is a Gaussian as far as anybody
-/// could see here): words 12 k to 12 k + 11 of SplitMix64 over the seed, 24 bits of each. Sums of integers round nowhere,
-/// where logarithms and cosines differ from library to library in their last bits.
+/// Number k is the sum of twelve even ones less six (the Irwin–Hall distribution, which is a Gaussian as far
+/// as anybody could see here): words 12 k to 12 k + 11 of SplitMix64 over the seed, 24 bits of each. Sums of
+/// integers round nowhere, where logarithms and cosines differ from library to library in their last bits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Noise {
     seed: u64,

@@ -1,13 +1,14 @@
-//! A third implementation of [`Networks`]: arithmetic that a reader can follow in his head, instead of weights.
+//! A third implementation of [`Networks`]: arithmetic that a reader can follow in his head, instead of
+//! weights.
 //!
-//! Each function takes and gives what its network does, depends on all of its input that a network would, and knows
-//! nothing of the others:
+//! Each function takes and gives what its network does, depends on all of its input that a network would, and
+//! knows nothing of the others:
 //!
 //! | network | function |
 //! | --- | --- |
-//! | Whisper encoder | the mean of five mel columns around a step, by band; a little of the whole window's mean; more of it in later states |
+//! | Whisper encoder | the mean of five mel columns around a step, by band, and a little of the window's mean |
 //! | VAE encoder | the means of 8 × 8 pixels: red, green, blue, grey; deviation 0.05 |
-//! | UNet | 0.7 of the whole face's latent, 0.2 of the masked one's, and the mean of the audio, more towards the chin |
+//! | UNet | 0.7 of the whole face's latent, 0.2 of the masked one's, and the audio's mean, more at the chin |
 //! | VAE decoder | each value of the first three channels as 8 × 8 pixels |
 //! | face parsing | skin, lips and the rest by their colour |
 //! | landmarks | the points of [`clip`](super::clip)'s face, laid over the skin's extent |
@@ -20,7 +21,7 @@
 //! | --- | --- |
 //! | `panic_at = n` | the n-th call of `generate` panics |
 //! | `lose_at = n` | the n-th call of `generate` loses the device |
-//! | `overflow = x` | `generate` finds its output unusable when a latent is larger than x, as half precision does |
+//! | `overflow = x` | `generate` gives unusable output when a latent is larger than x |
 //! | `open_when = file` | opening takes until that file is there |
 
 use std::path::Path;
@@ -229,7 +230,8 @@ fn decode(latent: &[f32]) -> Vec<f32> {
     (0..FACE_BYTES).map(value).collect()
 }
 
-/// An image by ImageNet's mean and deviation → logits of 19 labels: what is red enough for a lip, or for skin.
+/// An image by ImageNet's mean and deviation → logits of 19 labels: what is red enough for a lip, or for
+/// skin.
 fn parse(image: &[f32]) -> Vec<f32> {
     let plane = image.len() / 3;
     let colour = |at: usize, channel: usize| {
@@ -276,7 +278,8 @@ fn simcc(image: &[f32], x: &mut Vec<f32>, y: &mut Vec<f32>) {
         let [u, v] = clip::POINTS(point.checked_sub(23).filter(|face| *face < 68).unwrap_or(8));
         let at = [left + u * (right - left), top + v * (bottom - top)];
         for (vector, place, bins) in [(&mut *x, at[0], 2 * POSE_COLUMNS), (&mut *y, at[1], 2 * POSE_ROWS)] {
-            // A parabola around the place, so that the largest bin and what lies between bins both mean something.
+            // A parabola around the place, so that the largest bin and what lies between bins both mean
+            // something.
             vector.extend((0..bins).map(|bin| 9.0 - 0.01 * (bin as f32 - 2.0 * place).powi(2)));
         }
     }

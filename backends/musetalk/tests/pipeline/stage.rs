@@ -117,7 +117,8 @@ impl Stage {
         self.inferer.open_session(&self.avatar, &params)
     }
 
-    /// One batch of requests: session, video frame, avatar frame; `change` may change them before they are asked.
+    /// One batch of requests: session, video frame, avatar frame; `change` may change them before they are
+    /// asked.
     pub fn ask(
         &mut self,
         asked: &[(&Session, u64, u32)],
