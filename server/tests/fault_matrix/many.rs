@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::row::Row;
 use crate::scene::{
-    Seeded, assert_alive, assert_continuous, backend, process, processor_time, serve, signal, until, watch_as,
+    Seeded, assert_alive, assert_continuous, backend, process, processor_time, serve, signal, until,
+    until_within, watch_as,
 };
 use crate::session::AT_A_LOSS;
 use crate::whole::get;
@@ -143,10 +144,14 @@ fn session(rig: &Rig, name: &str) -> Value {
     get(rig, &format!("/v1/sessions/{name}")).json()
 }
 
+/// How long sessions may stay with the probe: backends that were late before anything was measured of them, as both
+/// may be on a machine that stood still, are left alone for half a minute.
+const RETURN: Duration = Duration::from_secs(45);
+
 /// The chaos backend that draws for both sessions, once both have one.
 fn lead(rig: &Rig) -> String {
     let mut found = String::new();
-    until("a chaos backend draws for both", || {
+    until_within(RETURN, "a chaos backend draws for both", || {
         let [one, two] =
             SESSIONS.map(|name| session(rig, name)["backend"].as_str().unwrap_or_default().to_owned());
         found.clone_from(&one);

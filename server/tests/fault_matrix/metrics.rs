@@ -8,8 +8,8 @@ use rustix::process::Signal;
 
 use crate::row::Row;
 use crate::scene::{
-    CHAOS, assert_alive, assert_flawless, assert_survived, chaos_before_probe, process, restarts, serve,
-    settings, signal, turns, until, watch,
+    CHAOS, assert_alive, assert_flawless, assert_survived, chaos_before_probe, process, restarts, running,
+    serve, settings, signal, turns, until, watch,
 };
 use crate::whole::get;
 
@@ -224,20 +224,20 @@ fn row_35_a_crash_loop_in_the_figures() {
     );
     let mut rig = serve(&settings("\"chaos\"", "", ""));
     Figures::of(&rig).assert_clean();
-    let mut last = 0;
+    let mut last = None;
     let mut killed = 0;
-    while Figures::of(&rig).state("chaos") != "quarantined" {
+    loop {
         assert!(killed < 5, "{}", rig.log());
+        // The figures of a process and the process are asked for one after the other; it may be gone in between.
+        let mut found = None;
         until("it is up again, or no more", || {
-            let figures = Figures::of(&rig);
-            let state = figures.state("chaos");
-            state == "quarantined" || (state == "ready" && process(&rig, "chaos") != last)
+            let state = Figures::of(&rig).state("chaos");
+            found = running(&rig, "chaos").filter(|process| state == "ready" && Some(*process) != last);
+            state == "quarantined" || found.is_some()
         });
-        if Figures::of(&rig).state("chaos") == "quarantined" {
-            break;
-        }
-        last = process(&rig, "chaos");
-        signal(last, Signal::KILL);
+        let Some(process) = found else { break };
+        last = Some(process);
+        signal(process, Signal::KILL);
         killed += 1;
     }
     row.measured("deaths", killed);

@@ -149,7 +149,12 @@ pub(crate) fn restarts(rig: &Rig, name: &str) -> u64 {
 
 /// The process of the backend `name`.
 pub(crate) fn process(rig: &Rig, name: &str) -> u32 {
-    backend(rig, name)["process"].as_u64().unwrap_or_else(|| panic!("{name} has no process")) as u32
+    running(rig, name).unwrap_or_else(|| panic!("{name} has no process"))
+}
+
+/// The process of the backend `name`, unless it has none at the moment.
+pub(crate) fn running(rig: &Rig, name: &str) -> Option<u32> {
+    backend(rig, name)["process"].as_u64().map(|process| process as u32)
 }
 
 /// What `/ready` says of the backend `name`.
@@ -160,10 +165,15 @@ pub(crate) fn backend(rig: &Rig, name: &str) -> Value {
 }
 
 /// Waits until `reached`, ten seconds at most; gives the time it took.
-pub(crate) fn until(what: &str, mut reached: impl FnMut() -> bool) -> Duration {
+pub(crate) fn until(what: &str, reached: impl FnMut() -> bool) -> Duration {
+    until_within(Duration::from_secs(10), what, reached)
+}
+
+/// As [`until`], for as long as `most`.
+pub(crate) fn until_within(most: Duration, what: &str, mut reached: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !reached() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "in ten seconds not: {what}");
+        assert!(begun.elapsed() < most, "in {} seconds not: {what}", most.as_secs());
         std::thread::sleep(Duration::from_millis(10));
     }
     begun.elapsed()

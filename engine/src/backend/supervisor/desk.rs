@@ -368,7 +368,10 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
 
     fn infer(&mut self, now: Duration, out: &mut Vec<Action<C>>) {
         let one_per_session = self.abilities.sequential && self.abilities.chunk_frames <= 1;
-        let mut batch = self.queue.take_batch::<R>(self.abilities.max_batch, one_per_session);
+        let Abilities { max_batch, chunk_frames, .. } = self.abilities;
+        let left = self.queue.soonest().map(|soonest| soonest.saturating_sub(now));
+        let max = self.pace.batch(chunk_frames as usize, max_batch, left);
+        let mut batch = self.queue.take_batch::<R>(max, one_per_session);
         for ticket in &mut batch {
             if let Some(seat) = self.seats.get_mut(&ticket.session) {
                 seat.in_batch = true;

@@ -1,8 +1,9 @@
-//! How long batches of each size take, and so how many frames a second an incarnation can draw.
+//! How long batches of each size take, and so how many frames a second an incarnation can draw, and how many of them
+//! a batch may hold so that its first is in time.
 //!
-//! In: the batches as they come back. Out: frames per second at the best size that was seen. The median of a size's last
-//! batches counts: a moment in which the machine stood still makes one of them long and changes nothing, while a
-//! backend that has become slower is known within a few batches.
+//! In: the batches as they come back. Out: frames per second at the best size that was seen, and the largest size that
+//! fits into a time. The median of a size's last batches counts: a moment in which the machine stood still makes one of
+//! them long and changes nothing, while a backend that has become slower is known within a few batches.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,6 +29,8 @@ impl Pace {
     const ENOUGH: usize = 5;
     /// A size that was last seen so long before the last batch of any size says nothing any more.
     const STANDS: Duration = Duration::from_secs(60);
+    /// The share of the best rate that a smaller batch has to reach.
+    const WORTHWHILE: f64 = 0.9;
 
     /// A batch of `size` frames, at least one, took so long.
     pub(super) fn note(&mut self, size: usize, taken: Duration, now: Duration) {
@@ -51,15 +54,51 @@ impl Pace {
         let latest = self.sizes.iter().map(|size| size.at).max()?;
         let counts = |size: &Size| size.last.len() >= Self::ENOUGH && latest - size.at <= Self::STANDS;
         let sizes = self.sizes.iter().zip(1..=most).filter(|(size, _)| counts(size));
-        // Nothing takes no time at all, whatever a coarse clock says.
-        let rate = |(size, frames): (&Size, usize)| frames as f64 / size.median().as_secs_f64().max(1e-6);
-        sizes.map(rate).max_by(f64::total_cmp)
+        sizes.map(|(size, frames)| rate(frames, size.median())).max_by(f64::total_cmp)
+    }
+
+    /// Frames, at most `most`, of the next batch, whose first one leaves in `left`; `None`: whenever it is done. A batch
+    /// may take half of that time: the other half is for those that wait behind it, and for being wrong. A processor draws
+    /// one frame after another, so that sixteen at once would make all of them late. But a batch is never so small that
+    /// less than nine tenths of the best rate comes of it: under a load that leaves no time, more frames would be late
+    /// and less time left at each batch. Before anything was measured, `first` frames.
+    pub(super) fn batch(&self, first: usize, most: usize, left: Option<Duration>) -> usize {
+        let Some(left) = left else { return most };
+        let Some(best) =
+            self.measured(most).map(|(frames, taken)| rate(frames, taken)).max_by(f64::total_cmp)
+        else {
+            return first.clamp(1, most);
+        };
+        let worthwhile =
+            self.measured(most).find(|(frames, taken)| rate(*frames, *taken) >= Self::WORTHWHILE * best);
+        let least = worthwhile.map_or(1, |(frames, _)| frames);
+        let fits = |frames: &usize| self.longest(*frames).is_some_and(|taken| taken * 2 <= left);
+        (least..=most).rev().find(fits).unwrap_or(least)
+    }
+
+    /// How long a batch of so many frames takes at most: no longer than a larger one, nor than smaller ones in a row.
+    fn longest(&self, frames: usize) -> Option<Duration> {
+        let all = self.measured(usize::MAX);
+        all.map(|(size, taken)| taken * frames.div_ceil(size) as u32).min()
+    }
+
+    /// The sizes that were seen, smallest first, and what a batch of each takes.
+    fn measured(&self, most: usize) -> impl Iterator<Item = (usize, Duration)> {
+        let latest = self.sizes.iter().map(|size| size.at).max().unwrap_or_default();
+        let counts = move |size: &Size| !size.last.is_empty() && latest - size.at <= Self::STANDS;
+        let sizes = (1..=most).zip(&self.sizes).filter(move |(_, size)| counts(size));
+        sizes.map(|(frames, size)| (frames, size.median()))
     }
 
     /// Another incarnation, which may be another program.
     pub(super) fn forget(&mut self) {
         self.sizes.clear();
     }
+}
+
+/// Frames per second. Nothing takes no time at all, whatever a coarse clock says.
+fn rate(frames: usize, taken: Duration) -> f64 {
+    frames as f64 / taken.as_secs_f64().max(1e-6)
 }
 
 impl Size {
@@ -127,6 +166,35 @@ mod tests {
         assert_eq!(rate(&pace), Some(100));
         pace.forget();
         assert_eq!(rate(&pace), None);
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_leaves_its_first_frame_in_time() {
+        let mut pace = Pace::default();
+        let batch = |pace: &Pace, left: u64| pace.batch(1, 16, Some(Duration::from_millis(left)));
+        assert_eq!(batch(&pace, 200), 1, "nothing is known");
+        assert_eq!(pace.batch(4, 16, Some(200 * MS)), 4, "those that come together");
+        assert_eq!(pace.batch(4, 2, Some(200 * MS)), 2);
+        assert_eq!(pace.batch(1, 16, None), 16, "nobody waits");
+        // One after another, as on a processor.
+        batches(&mut pace, 1, 20 * MS, 0, 1);
+        assert_eq!([200, 160, 80, 40, 0].map(|left| batch(&pace, left)), [5, 4, 2, 1, 1]);
+        batches(&mut pace, 5, 100 * MS, 1, 1);
+        assert_eq!([640, 200, 0].map(|left| batch(&pace, left)), [16, 5, 1]);
+    }
+
+    #[test]
+    fn without_time_a_batch_is_as_small_as_costs_no_frames() {
+        let mut pace = Pace::default();
+        let batch = |pace: &Pace, left: u64| pace.batch(1, 16, Some(Duration::from_millis(left)));
+        batches(&mut pace, 1, 12 * MS, 0, 3);
+        batches(&mut pace, 4, 27 * MS, 0, 3);
+        assert_eq!([0, 60, 120].map(|left| batch(&pace, left)), [4, 4, 8]);
+        batches(&mut pace, 16, 84 * MS, 3, 3);
+        assert_eq!([0, 60, 168].map(|left| batch(&pace, left)), [16, 16, 16]);
+        batches(&mut pace, 8, 44 * MS, 6, 3);
+        assert_eq!([0, 87, 168].map(|left| batch(&pace, left)), [8, 8, 16], "eight are as good as sixteen");
+        assert_eq!(pace.batch(1, 6, Some(Duration::ZERO)), 4, "its device has no room for more");
     }
 
     #[test]

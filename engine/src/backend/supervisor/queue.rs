@@ -35,6 +35,12 @@ impl Queue {
         self.waiting.iter().filter(|ticket| ticket.session == session).count()
     }
 
+    /// When the first frame leaves that somebody is to see.
+    pub(super) fn soonest(&self) -> Option<Duration> {
+        let shown = self.waiting.iter().filter(|ticket| !ticket.request.flags.discard_ok);
+        shown.filter_map(|ticket| ticket.request.deadline).min()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
