@@ -67,7 +67,18 @@ fn assert_drawn_by(serving: &str, backends: &str) {
         metric(&rig, "lipcast_frames_total{source=\"backend\"}"),
         metric(&rig, "lipcast_frames_total{source=\"hold\"}"),
     );
-    println!("{serving}: drawn {drawn}, held {held}, {}", whole::get(&rig, "/metrics").body.lines().filter(|l| l.contains("failover") || l.contains("inference") && l.contains("sum") || l.contains("shed") || l.contains("batch_size")).collect::<Vec<_>>().join("\n"));
+    println!(
+        "{serving}: drawn {drawn}, held {held}, {}",
+        whole::get(&rig, "/metrics")
+            .body
+            .lines()
+            .filter(|l| l.contains("failover")
+                || l.contains("inference") && l.contains("sum")
+                || l.contains("shed")
+                || l.contains("batch_size"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
     // Nobody else is there to draw: on a machine with other work, every second or third frame is asked for.
     assert!(drawn >= 50.0, "{serving} drew {drawn}, {held} were held; {log}");
     let batches = metric(&rig, &format!("lipcast_batch_size_frames_count{{backend=\"{serving}\"}}"));

@@ -13,7 +13,7 @@ use lipcast_plugins_api::author::{Code, Error, Operation};
 
 use crate::bundle::Bundle;
 use crate::bundle::ports::{PARSED, POSE_COLUMNS, POSE_ROWS};
-use crate::networks::{FACE, FACE_BYTES, LATENTS, MELS, Network, TOKENS, Tensor};
+use crate::networks::{FACE, FACE_BYTES, LATENTS, MELS, Network, TOKENS, Tensor, all_finite};
 use crate::worker::{Faces, Urgency, Worker};
 
 /// Mel frames in a second.
@@ -111,7 +111,7 @@ impl Trial<'_> {
                     self.corrupt(network, &format!("gives {:?} where {port} was expected", output.shape))
                 );
             }
-            if !output.data.iter().all(|value| value.is_finite()) {
+            if !all_finite(&output.data) {
                 return Err(self.corrupt(network, NOT_FINITE));
             }
         }

@@ -7,16 +7,13 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::ports::{Dim, Port};
-use lipcast_musetalk::networks::{Network, Tensor};
+use lipcast_musetalk::networks::{Network, Tensor, all_finite};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef};
 
 use crate::device::{Role, Target};
 use crate::error::failed;
-
-/// The sign of an f32.
-const SIGN: u32 = 1 << 31;
 
 /// A network that can be run.
 pub(crate) struct Opened {
@@ -125,7 +122,7 @@ fn take(network: Network, port: &Port, value: &DynValue) -> Result<Tensor, Netwo
         let (shape, halves) = value.try_extract_tensor::<f16>().map_err(unreadable)?;
         let mut data = vec![0.0; halves.len()];
         halves.convert_to_f32_slice(&mut data);
-        (shape, finite(&data).then_some(data))
+        (shape, all_finite(&data).then_some(data))
     } else {
         let (shape, data) = value.try_extract_tensor::<f32>().map_err(unreadable)?;
         (shape, finite_copy(data))
@@ -142,18 +139,12 @@ fn take(network: Network, port: &Port, value: &DynValue) -> Result<Tensor, Netwo
 fn finite_copy(values: &[f32]) -> Option<Vec<f32>> {
     let mut copy = Vec::with_capacity(values.len());
     for piece in values.chunks(2048) {
-        if !finite(piece) {
+        if !all_finite(piece) {
             return None;
         }
         copy.extend_from_slice(piece);
     }
     Some(copy)
-}
-
-/// Whether no value is NaN or infinite. Without a branch in the loop it runs in vectors.
-fn finite(values: &[f32]) -> bool {
-    let magnitude = |value: &f32| (value.to_bits() & !SIGN) as i32;
-    values.iter().map(magnitude).fold(0, i32::max) < f32::INFINITY.to_bits() as i32
 }
 
 /// Compares what the file itself says of its inputs and outputs with what the network's are.

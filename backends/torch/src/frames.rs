@@ -1,10 +1,11 @@
-//! The end of a batch: from the decoder's picture to bytes in main memory.
+//! The end of a batch: from the decoder's picture to bytes in main memory, on a GPU there, on a CPU in one pass.
 
 use lipcast_musetalk::NetworkError;
-use lipcast_musetalk::networks::{FACE, FACE_BYTES};
+use lipcast_musetalk::networks::{FACE, FACE_BYTES, all_finite};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::failed;
+use crate::tensors::to_host;
 
 /// A batch on the device.
 pub(crate) struct Generated {
@@ -31,6 +32,40 @@ impl Generated {
     }
 }
 
+/// Ends a batch on the CPU: `latent` is what the UNet gave, `image` `[n, 3, 256, 256]` in 0…1 what the decoder made of it,
+/// `frames` RGB.
+///
+/// # Errors
+/// [`NetworkError::BadOutput`] when a value is not finite.
+pub(crate) fn round(latent: &Tensor, image: &Tensor, frames: &mut [u8]) -> Result<(), NetworkError> {
+    let (latent, image) = (to_host(latent)?.data, to_host(image)?.data);
+    for (values, network) in [(&latent, "unet"), (&image, "vae_decoder")] {
+        if !all_finite(values) {
+            return Err(not_finite(network));
+        }
+    }
+    let plane = FACE * FACE;
+    for (picture, frame) in image.chunks_exact(3 * plane).zip(frames.chunks_exact_mut(FACE_BYTES)) {
+        let (red, rest) = picture.split_at(plane);
+        let (green, blue) = rest.split_at(plane);
+        for (pixel, ((red, green), blue)) in frame.chunks_exact_mut(3).zip(red.iter().zip(green).zip(blue)) {
+            pixel.copy_from_slice(&[red, green, blue].map(|value| level(*value)));
+        }
+    }
+    Ok(())
+}
+
+/// 0…1 as 0…255, to even at a half, as NumPy rounds for the reference.
+fn level(value: f32) -> u8 {
+    // From 2^23 on, f32 has no fractions: the addition rounds, and leaves the level in the lowest bits.
+    const WHOLE: f32 = (1u32 << 23) as f32;
+    ((value * 255.0).clamp(0.0, 255.0) + WHOLE).to_bits() as u8
+}
+
+fn not_finite(network: &str) -> NetworkError {
+    NetworkError::BadOutput(format!("{network} gave NaN or infinity"))
+}
+
 /// Main memory that a GPU copies into by itself, as large as the largest batch so far.
 #[derive(Debug, Default)]
 pub(crate) struct Landing {
@@ -47,7 +82,7 @@ impl Landing {
         let finite = self.copy(batch, frames).map_err(&what)?;
         for (finite, network) in finite.into_iter().zip(["unet", "vae_decoder"]) {
             if !finite {
-                return Err(NetworkError::BadOutput(format!("{network} gave NaN or infinity")));
+                return Err(not_finite(network));
             }
         }
         Ok(())
@@ -103,6 +138,7 @@ impl Landing {
 mod tests {
     use super::*;
 
+    /// What both ways give, which is the same.
     fn fetched(latent: &[f32], image: &[f32]) -> Result<Vec<u8>, NetworkError> {
         let side = FACE as i64;
         let latent = Tensor::from_slice(latent);
@@ -110,8 +146,12 @@ mod tests {
         let mut picture = vec![0.0f32; FACE_BYTES];
         picture[..image.len()].copy_from_slice(image);
         let image = Tensor::from_slice(&picture).view([1, 3, side, side]);
-        let mut frames = vec![7; FACE_BYTES];
-        Landing::default().fetch(&Generated::new(&latent, &image)?, &mut frames)?;
+        let mut frames = [vec![7; FACE_BYTES], vec![7; FACE_BYTES]];
+        let done = Landing::default().fetch(&Generated::new(&latent, &image)?, &mut frames[0]);
+        assert_eq!(round(&latent, &image, &mut frames[1]), done);
+        done?;
+        assert!(frames[0] == frames[1]);
+        let [frames, _] = frames;
         Ok(frames)
     }
 

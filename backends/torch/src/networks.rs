@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::thread::available_parallelism;
 
 use lipcast_musetalk::bundle::Bundle;
-use lipcast_musetalk::networks::{self, FACE_BYTES, FEATURES, LATENT, LATENTS, MELS, Network, TOKENS};
+use lipcast_musetalk::networks::{
+    self, FACE_BYTES, FEATURES, LATENT, LATENTS, MELS, Network, TOKENS, all_finite,
+};
 use lipcast_musetalk::settings::RuntimeSettings;
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
-use lipcast_torch_native::{heap, torch_version};
+use lipcast_torch_native::{heap, inference, torch_version};
 use tch::{Cuda, Device, Kind};
 
 use crate::compiled::Packages;
 use crate::device;
-use crate::frames::{Generated, Landing};
+use crate::frames::{self, Generated, Landing};
 use crate::options::Options;
 use crate::script::{self, Script, Source};
 use crate::tensors::{shape, to_device, to_host, wave};
@@ -90,15 +92,16 @@ impl Networks for TorchNetworks {
 
     fn run(&mut self, network: Network, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError> {
         network.check(inputs)?;
-        let _off = tch::no_grad_guard();
         let slot = self.slot(network)?;
         let (device, kind) = (slot.source.device, slot.source.kind);
-        let inputs = inputs
-            .iter()
-            .map(|input| to_device(&input.data, &shape(&input.shape), device, kind))
-            .collect::<Result<_, _>>()?;
-        let outputs = slot.run(inputs)?.iter().map(to_host).collect::<Result<Vec<_>, _>>()?;
-        if outputs.iter().any(|output| output.data.iter().any(|value| !value.is_finite())) {
+        let outputs = inference(|| {
+            let inputs = inputs
+                .iter()
+                .map(|input| to_device(&input.data, &shape(&input.shape), device, kind))
+                .collect::<Result<_, _>>()?;
+            slot.run(inputs)?.iter().map(to_host).collect::<Result<Vec<_>, _>>()
+        })?;
+        if !outputs.iter().all(|output| all_finite(&output.data)) {
             return Err(NetworkError::BadOutput(format!("{} gave NaN or infinity", network.name())));
         }
         Ok(outputs)
@@ -116,21 +119,25 @@ impl Networks for TorchNetworks {
         if lengths != [batch * LATENTS, batch * TOKENS * FEATURES, batch * FACE_BYTES] {
             return Err(NetworkError::Runtime(format!("{lengths:?} values for a batch of {batch} frames")));
         }
-        let _off = tch::no_grad_guard();
         let side = LATENT as i64;
         let (device, kind, count) = (self.device, self.kind, batch as i64);
-        let latents = to_device(latents, &[count, 8, side, side], device, kind)?;
-        let audio = to_device(audio, &[count, TOKENS as i64, FEATURES as i64], device, kind)?;
-        let generated = match self.packages.run(batch, &latents, &audio) {
-            Some(generated) => generated?,
-            None => {
-                let latent = self.slot(Network::Unet)?.run(vec![latents, audio])?.swap_remove(0);
-                let decoder = self.slot(Network::VaeDecoder)?;
-                let image = decoder.run(vec![latent.shallow_clone()])?.swap_remove(0);
-                Generated::new(&latent, &image)?
-            }
-        };
-        self.landing.fetch(&generated, frames)
+        inference(|| {
+            let latents = to_device(latents, &[count, 8, side, side], device, kind)?;
+            let audio = to_device(audio, &[count, TOKENS as i64, FEATURES as i64], device, kind)?;
+            let generated = match self.packages.run(batch, &latents, &audio) {
+                Some(generated) => generated?,
+                None => {
+                    let latent = self.slot(Network::Unet)?.run(vec![latents, audio])?.swap_remove(0);
+                    let decoder = self.slot(Network::VaeDecoder)?;
+                    let image = decoder.run(vec![latent.shallow_clone()])?.swap_remove(0);
+                    if device == Device::Cpu {
+                        return frames::round(&latent, &image, frames);
+                    }
+                    Generated::new(&latent, &image)?
+                }
+            };
+            self.landing.fetch(&generated, frames)
+        })
     }
 
     fn release(&mut self) {
@@ -259,7 +266,7 @@ fn prepare_process(device: Device, threads: usize, options: &Options) {
     }
     let threads = if threads > 0 { threads } else { available_parallelism().map_or(1, usize::from) };
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-    tch::jit::set_graph_executor_optimize(options.optimize);
+    tch::jit::set_graph_executor_optimize(options.optimize.unwrap_or(!device.is_cuda()));
     if device.is_cuda() {
         Cuda::cudnn_set_benchmark(options.cudnn_benchmark);
     }

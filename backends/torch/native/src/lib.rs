@@ -9,10 +9,13 @@ pub mod gpu;
 
 pub mod heap;
 
+mod inference;
+
 mod package;
 
 mod raw;
 
+pub use inference::inference;
 pub use package::Package;
 
 /// The version of libtorch that this was compiled for, like `2.11.0`. Whatever is opened at run time must be the same:

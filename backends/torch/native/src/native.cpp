@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/version.h>
@@ -44,9 +45,16 @@ struct lipcast_package {
     std::unique_ptr<AOTIModelPackageLoader> loader;
 };
 
+struct lipcast_inference {
+    c10::InferenceMode mode{true};
+};
+
 extern "C" {
 
 void lipcast_text_free(char *text) { free(text); }
+
+lipcast_inference *lipcast_inference_begin(void) { return new lipcast_inference(); }
+void lipcast_inference_end(lipcast_inference *inference) { delete inference; }
 
 char *lipcast_package_open(const char *path, int8_t device, lipcast_package **package) {
     return guarded([&] {

@@ -12,9 +12,15 @@ extern "C" {
 // A tensor as `tch` holds it: an owned `at::Tensor`.
 struct lipcast_tensor;
 struct lipcast_package;
+struct lipcast_inference;
 
 // Frees a text of the other functions; null is fine.
 void lipcast_text_free(char *text);
+
+// From here on this thread computes for results alone: nothing is kept for gradients. Until the same thread ends it; what
+// was begun last is ended first.
+lipcast_inference *lipcast_inference_begin(void);
+void lipcast_inference_end(lipcast_inference *inference);
 
 // Opens a package that AOTInductor compiled, for the GPU `device`, or the CPU when it is -1. `path` is UTF-8 with a
 // final zero. On success `*package` is owned by the caller.

@@ -10,7 +10,15 @@ pub(crate) struct RawPackage {
     _private: [u8; 0],
 }
 
+/// A thread that computes for results alone; only ever behind a pointer.
+#[repr(C)]
+pub(crate) struct RawInference {
+    _private: [u8; 0],
+}
+
 unsafe extern "C" {
+    pub(crate) fn lipcast_inference_begin() -> *mut RawInference;
+    pub(crate) fn lipcast_inference_end(inference: *mut RawInference);
     pub(crate) fn lipcast_text_free(text: *mut c_char);
     pub(crate) fn lipcast_package_open(
         path: *const c_char,
