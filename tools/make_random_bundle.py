@@ -20,7 +20,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import torch
 from musetalk import golden
@@ -56,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(args.device == "cpu")
+
+    if acts_reference(args.models, args):
+        # What is missing is missed now, not after minutes of exporting.
+        import musetalk.reference.run  # noqa: F401
 
     started = time.monotonic()
     preset = PRESETS[args.preset]
@@ -152,6 +156,11 @@ def check_and_keep(
     return files
 
 
+def acts_reference(names: Iterable[str], args: argparse.Namespace) -> bool:
+    """Whether golden/reference.safetensors is made."""
+    return set(names) >= REFERENCE_MODELS and args.golden in ("whole", "small")
+
+
 def whole_runs(networks: Mapping[str, Network], args: argparse.Namespace) -> list[Path]:
     """Write the goldens that need several networks, where those are there."""
     folder = args.out / "golden"
@@ -159,8 +168,8 @@ def whole_runs(networks: Mapping[str, Network], args: argparse.Namespace) -> lis
     if networks.keys() >= PIPELINE_MODELS:
         tensors = golden.pipeline_golden(networks, args.seed + 8, args.pipeline_frames)
         files += golden.write_golden(folder, "pipeline", tensors, {}, args.npy)
-    if networks.keys() >= REFERENCE_MODELS and args.golden != "pipeline":
-        # OpenCV and Pillow are needed from here on alone.
+    if acts_reference(networks, args):
+        # OpenCV and Pillow are needed for this alone.
         from musetalk.reference.run import Reference
 
         files += golden.write_golden(folder, "reference", *Reference(networks).run(), args.npy)

@@ -43,7 +43,7 @@ fn metric(rig: &Rig, line: &str) -> f64 {
     found.unwrap_or(0.0)
 }
 
-/// Lets a browser watch a session whose first backend is `serving`, and asserts that it drew the speech.
+/// Lets a browser watch a session whose first backend is `serving`, and asserts that all of the speech was drawn.
 fn assert_drawn_by(serving: &str, backends: &str) {
     let folder = tempfile::tempdir().unwrap();
     let face = std::fs::read(clips::face(folder.path())).unwrap();
@@ -63,24 +63,11 @@ fn assert_drawn_by(serving: &str, backends: &str) {
 
     let log = rig.log();
     assert!(!log.contains("panicked"), "{log}");
-    let (drawn, held) = (
-        metric(&rig, "lipcast_frames_total{source=\"backend\"}"),
-        metric(&rig, "lipcast_frames_total{source=\"hold\"}"),
-    );
-    println!(
-        "{serving}: drawn {drawn}, held {held}, {}",
-        whole::get(&rig, "/metrics")
-            .body
-            .lines()
-            .filter(|l| l.contains("failover")
-                || l.contains("inference") && l.contains("sum")
-                || l.contains("shed")
-                || l.contains("batch_size"))
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
-    // Nobody else is there to draw: on a machine with other work, every second or third frame is asked for.
-    assert!(drawn >= 50.0, "{serving} drew {drawn}, {held} were held; {log}");
+    let frames = |source: &str| metric(&rig, &format!("lipcast_frames_total{{source=\"{source}\"}}"));
+    let (own, standby, held) = (frames("backend"), frames("standby"), frames("hold"));
+    // On a machine with other work a session leaves a backend that is late; then somebody else draws.
+    println!("{serving} drew {own}, who stood by {standby}; {held} pictures were held");
+    assert!(own + standby >= 24.0 * f64::from(SPEECH), "{own} and {standby} drawn, {held} held; {log}");
     let batches = metric(&rig, &format!("lipcast_batch_size_frames_count{{backend=\"{serving}\"}}"));
     assert!(batches > 0.0, "{serving} was asked for nothing; {log}");
 }

@@ -9,7 +9,8 @@ use lipcast_musetalk::networks::{
 };
 use lipcast_musetalk::settings::RuntimeSettings;
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
-use lipcast_torch_native::{heap, inference, torch_version};
+use lipcast_torch_native::heap::{self, Kept};
+use lipcast_torch_native::{inference, torch_version};
 use tch::{Cuda, Device, Kind};
 
 use crate::compiled::Packages;
@@ -37,6 +38,8 @@ pub struct TorchNetworks {
     slots: BTreeMap<Network, Slot>,
     packages: Packages,
     landing: Landing,
+    /// The last field, dropped when the memory of all others is free.
+    _kept: Option<Kept>,
 }
 
 /// A network that the bundle has.
@@ -59,7 +62,7 @@ impl Networks for TorchNetworks {
         let device = device::choose(&settings.device, &settings.library, log)?;
         let kind = choose_kind(&settings.precision, device, bundle, log)?;
         let buckets = choose_batches(&settings.batches, device)?;
-        prepare_process(device, settings.threads, &options);
+        let kept = prepare_process(device, settings.threads, &options);
 
         let slots = Network::ALL.into_iter().filter_map(|network| {
             let source = script::source(bundle, network, kind, device, options.channels_last)?;
@@ -71,7 +74,8 @@ impl Networks for TorchNetworks {
             Packages::default()
         };
         let landing = Landing::default();
-        let mut networks = Self { device, kind, buckets, slots: slots.collect(), packages, landing };
+        let slots = slots.collect();
+        let mut networks = Self { device, kind, buckets, slots, packages, landing, _kept: kept };
         networks.first_runs()?;
         log(&networks.to_string());
         Ok(networks)
@@ -260,14 +264,13 @@ fn choose_batches(wanted: &[usize], device: Device) -> Result<Vec<usize>, Networ
 }
 
 /// Sets what holds for the whole process or thread, before the first operator runs.
-fn prepare_process(device: Device, threads: usize, options: &Options) {
-    if options.keep_memory && !device.is_cuda() {
-        heap::keep_freed_blocks();
-    }
+fn prepare_process(device: Device, threads: usize, options: &Options) -> Option<Kept> {
+    let kept = (options.keep_memory && !device.is_cuda()).then(heap::keep_freed_blocks);
     let threads = if threads > 0 { threads } else { available_parallelism().map_or(1, usize::from) };
     tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
     tch::jit::set_graph_executor_optimize(options.optimize.unwrap_or(!device.is_cuda()));
     if device.is_cuda() {
         Cuda::cudnn_set_benchmark(options.cudnn_benchmark);
     }
+    kept
 }
