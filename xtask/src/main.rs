@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask run`, `build`, `test`, `runtimes` and `reliability`.
+//! The project's own commands: `cargo xtask run`, `build`, `test` and those that measure.
 //!
 //! Each installs what it needs, says what it does, and can be run twice.
 #![forbid(unsafe_code)]
 
+mod distance;
 mod everything;
 mod packages;
 mod parity;
@@ -26,6 +27,7 @@ cargo xtask test [STEP…]        the whole check, or only the steps that are na
 cargo xtask test --list         the steps of the check
 cargo xtask runtimes [NAME…]    installs the libraries that run neural networks: onnx, torch; all, or those named
 cargo xtask parity …            every runtime against the golden tensors of a bundle: --bundle DIR [--runtime NAME]
+cargo xtask distance …          how far streamed features are from those of a whole file: --bundle DIR RECORDING…
 cargo xtask bench-percall …     what a call of a network costs from Rust and from Python
 cargo xtask reliability         docs/reliability.md from the records of the fault matrix; --run runs it first
 ";
@@ -51,6 +53,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "build" => stage::build(rest),
         "test" => test::test(rest),
         "parity" => parity::parity(rest),
+        "distance" => distance::distance(rest),
         "bench-percall" => percall::percall(rest),
         "runtimes" => runtimes::runtimes(rest),
         "reliability" => reliability::reliability(rest),

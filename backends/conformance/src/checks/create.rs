@@ -241,7 +241,10 @@ fn again(bench: &Bench) -> Outcome {
         ));
     }
     let grown = last.memory.saturating_sub(first.memory);
-    if grown > (first.memory / 100).max(2 << 20) {
+    // A pool may still find its size, or be there in one round and not in the next; what leaks goes on growing.
+    let (earlier, later) = seen[3..].split_at(rounds * 2 / 3);
+    let goes_on = later.iter().map(|seen| seen.memory).min() > earlier.iter().map(|seen| seen.memory).max();
+    if goes_on && grown > (first.memory / 100).max(2 << 20) {
         return Err(fails(
             format!("{} more memory after {rounds} rounds of create and destroy", mib(grown)),
             "free weights, arenas and the instance itself in destroy",

@@ -39,6 +39,9 @@ pub use speech::{Hearing, Speech, WholeSpeech};
 mod distance;
 pub use distance::{Distance, StateDistance, distance};
 
+mod command;
+pub use command::main as distance_main;
+
 mod error;
 pub use error::{AudioError, HearError};
 

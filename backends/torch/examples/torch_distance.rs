@@ -1,0 +1,7 @@
+//! How far streamed features are from those of a whole file, on libtorch; `cargo xtask distance` runs it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lipcast_musetalk::audio::distance_main::<lipcast_torch::TorchNetworks>()
+}
