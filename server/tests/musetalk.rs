@@ -68,8 +68,11 @@ fn assert_drawn_by(serving: &str, backends: &str) {
     // On a machine with other work a session leaves a backend that is late; then somebody else draws.
     println!("{serving} drew {own}, who stood by {standby}; {held} pictures were held");
     assert!(own + standby >= 24.0 * f64::from(SPEECH), "{own} and {standby} drawn, {held} held; {log}");
+    let moves = metric(&rig, "lipcast_failovers_total{reason=\"late\"}");
     let batches = metric(&rig, &format!("lipcast_batch_size_frames_count{{backend=\"{serving}\"}}"));
     assert!(batches > 0.0, "{serving} was asked for nothing; {log}");
+    // Whatever else took the session from it, it was not.
+    assert!(standby == 0.0 || moves > 0.0, "{serving} was left, and not for being late; {log}");
 }
 
 #[test]

@@ -350,3 +350,41 @@ fn it_serves_and_ends_politely_on_either_signal() {
         assert_eq!(served.end(signal).code(), Some(0));
     }
 }
+
+#[test]
+fn the_doctor_names_what_a_backend_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let nano = Path::new(env!("CARGO_MANIFEST_DIR")).join("../backends/musetalk/tests/data/nano");
+    let doctor = |config: &str| {
+        let text = format!(
+            "[engine]\nbackends = [\"onnx\"]\n[backend.onnx]\nlibrary = \"liblipcast_onnx.so\"\n\
+             [backend.onnx.config]\n{config}"
+        );
+        fs::write(folder.path().join("config.toml"), text).unwrap();
+        let output = output(folder.path(), &["doctor"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = doctor("");
+    assert!(code == Some(1) && text.contains("no `bundle` in [backend.onnx.config]"), "{text}");
+    assert_eq!(doctor("bundle = \"\"\n"), (code, text));
+
+    let bundle = format!("bundle = {:?}\n", nano.display().to_string());
+    let (code, text) = doctor(&bundle);
+    assert!(code == Some(0) && text.contains("onnx fp32 speaks and prepares"), "{text}");
+    let (code, text) = doctor(&(bundle + "decoder = \"taesd\"\n"));
+    let has_taesd = text.lines().any(|line| line.contains("has ") && line.contains("taesd_decoder"));
+    assert_eq!(code, Some(i32::from(!has_taesd)), "{text}");
+
+    let (code, text) = doctor("bundel = \"x\"\ndevice = \"gpu\"\n");
+    assert!(code == Some(1) && text.contains("did you mean"), "{text}");
+
+    let copy = folder.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(&nano).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    fs::remove_file(copy.join("unet.onnx")).unwrap();
+    let (code, text) = doctor("bundle = \"copy\"\n");
+    let missing = text.lines().any(|line| line.contains("wrong") && line.contains("copy/unet.onnx"));
+    assert!(code == Some(1) && missing, "{text}");
+}

@@ -1,6 +1,7 @@
 //! The backend as the host sees it, whatever runs its networks.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lipcast_plugins_api::author::{
@@ -16,16 +17,17 @@ use crate::infer::{Inference, Means};
 use crate::networks::{Network, Networks};
 use crate::prepare::Preparation;
 use crate::session::Session;
-use crate::settings::{Decoder, Settings};
+use crate::settings::{Decoder, LARGEST_BATCH, Settings};
 use crate::stats::Counters;
 use crate::warmup::warm_up;
 use crate::worker::{LOG, Worker};
 
 /// Audio before a frame that it may depend on, milliseconds: the encoder's context at its default, the
-/// frame's own window, and what the level of a voice is learnt from.
+/// frame's own window, and what the level of a voice is learnt from. The descriptor knows no settings: with a longer
+/// context, frames soon after a change of backend hear less than they would have.
 const LOOKBEHIND_MS: u32 = 3_000;
-/// Requests that one call takes: the largest batch size that is run by default.
-const MAX_BATCH: u32 = 16;
+/// Requests that one call takes.
+const MAX_BATCH: u32 = LARGEST_BATCH as u32;
 
 /// MuseTalk on the networks `N`.
 pub struct MuseTalk<N> {
@@ -37,6 +39,8 @@ pub struct MuseTalk<N> {
     /// Of the one thread that infers; the lock is there for the compiler.
     inference: Mutex<Inference>,
     counters: Counters,
+    /// Avatars that are being prepared.
+    preparing: AtomicUsize,
     networks: PhantomData<fn() -> N>,
 }
 
@@ -88,6 +92,7 @@ impl<N: Networks> Backend for MuseTalk<N> {
         operation.progress(500, "loading networks");
         let worker = Worker::start::<N>(&bundle, runtime, host, operation)?;
         warm_up(&worker, &bundle, settings.context, operation)?;
+        worker.release();
         let fingerprint = bundle.fingerprint(&decisive(&settings));
         Ok(Self {
             host,
@@ -97,6 +102,7 @@ impl<N: Networks> Backend for MuseTalk<N> {
             worker,
             inference: Mutex::default(),
             counters: Counters::default(),
+            preparing: AtomicUsize::new(0),
             networks: PhantomData,
         })
     }
@@ -139,7 +145,12 @@ impl<N: Networks> Backend for MuseTalk<N> {
             source,
             operation,
         };
-        let summary = preparation.run(&mut |bytes| sink.write(bytes))?;
+        self.preparing.fetch_add(1, Ordering::SeqCst);
+        let done = preparation.run(&mut |bytes| sink.write(bytes));
+        if self.preparing.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.worker.release();
+        }
+        let summary = done?;
         self.counters.prepared.add(1);
         let [before, after] = summary.jitter;
         self.host.log_fields(

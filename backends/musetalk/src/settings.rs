@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use table::{Table, whole};
 
-/// The largest batch that may be asked for.
-pub const LARGEST_BATCH: usize = 64;
+/// The largest batch that is asked for, and so the largest size that is of use.
+pub const LARGEST_BATCH: usize = 16;
 
 /// Every setting at its default; `config.toml` and `docs/musetalk.md` explain each.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ pub struct Settings {
     pub mask: MaskMode,
     /// Pixels of the source that the face box reaches further down than the chin.
     pub extra_margin: u32,
-    /// Rows and columns of the parsing's 512 that count as cheek, left and right of the middle.
+    /// Columns of the parsing's 512, left and right of the middle, from which on the face is made narrower.
     pub cheeks: [u32; 2],
     /// Face boxes are smoothed over time, so that the mouth does not tremble on a still head.
     pub smooth: bool,

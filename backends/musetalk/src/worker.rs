@@ -34,6 +34,7 @@ const LOOK: Duration = Duration::from_millis(50);
 enum Job {
     Run { network: Network, inputs: Vec<Tensor>, reply: Sender<Answer<Vec<Tensor>, Vec<Tensor>>> },
     Generate { faces: Faces, reply: Sender<Answer<Faces, ()>> },
+    Release,
 }
 
 /// What was lent, and what became of the job.
@@ -154,6 +155,14 @@ impl Worker {
         drawn
     }
 
+    /// Has what preparation alone needs given back. Nobody waits for it; where somebody prepares, it is left for when they
+    /// are done.
+    pub(crate) fn release(&self) {
+        if let Some(queue) = &self.background {
+            let _ = queue.try_send(Job::Release);
+        }
+    }
+
     fn send(&self, mut job: Job, urgency: Urgency<'_>) -> Result<(), Error> {
         let queue = match urgency {
             Urgency::Live => &self.live,
@@ -261,6 +270,10 @@ impl Job {
                 drop(reply.send((faces, done)));
                 fault
             }
+            Self::Release => fatal(&guarded(|| {
+                networks.release();
+                Ok(())
+            })),
         }
     }
 
@@ -268,6 +281,7 @@ impl Job {
         match self {
             Self::Run { inputs, reply, .. } => drop(reply.send((inputs, Err(error)))),
             Self::Generate { faces, reply } => drop(reply.send((faces, Err(error)))),
+            Self::Release => {}
         }
     }
 }

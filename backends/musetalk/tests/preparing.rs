@@ -34,6 +34,18 @@ fn rects(avatar: &Avatar) -> Vec<Rect> {
 }
 
 #[test]
+fn what_preparing_needs_is_given_back_at_the_start_and_after_each_avatar() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("releases");
+    let (_folder, instance) = instance(json!({ "options": { "releases": file } }));
+    let blobs = [0, 1].map(|_| prepare(&instance, &Clip::default()).unwrap());
+    assert!(blobs[0] == blobs[1]);
+    // The thread of the networks ends with the instance.
+    drop(instance);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "released\n".repeat(3));
+}
+
+#[test]
 fn patches_lie_on_the_lower_face_and_fade_into_it() {
     let (_folder, instance) = instance(json!({}));
     let clip = Clip::default();

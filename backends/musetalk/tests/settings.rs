@@ -20,7 +20,7 @@ fn every_key_is_read() {
         "device": "cuda:1",
         "precision": "fp16",
         "threads": 3,
-        "batches": [1, 2, 64],
+        "batches": [1, 2, 16],
         "decoder": "taesd",
         "library": "lib/libx.so",
         "verify": false,
@@ -50,7 +50,7 @@ fn every_key_is_read() {
             device: "cuda:1".to_owned(),
             precision: "fp16".to_owned(),
             threads: 3,
-            batches: vec![1, 2, 64],
+            batches: vec![1, 2, 16],
             decoder: Decoder::Taesd,
             library: "lib/libx.so".into(),
             verify: false,
@@ -81,7 +81,7 @@ fn every_key_is_read() {
 #[test]
 fn each_wrong_value_is_named_with_what_its_key_takes() {
     let device = r#"device: "auto", "cpu", "cuda", or "cuda:1" and the like is expected, not "#;
-    let batches = "batches: a list of rising whole numbers from 1 to 64 is expected, not ";
+    let batches = "batches: a list of rising whole numbers from 1 to 16 is expected, not ";
     for (key, values, sentence) in [
         ("bundle", vec![json!(7), json!("a\0b")], "bundle: a path is expected, not "),
         (
@@ -111,7 +111,7 @@ fn each_wrong_value_is_named_with_what_its_key_takes() {
         ),
         (
             "batches",
-            vec![json!(4), json!([0]), json!([65]), json!([4, 1]), json!([4, 4]), json!(["1"]), json!([1.5])],
+            vec![json!(4), json!([0]), json!([17]), json!([4, 1]), json!([4, 4]), json!(["1"]), json!([1.5])],
             batches,
         ),
         ("decoder", vec![json!("vae")], r#"decoder: one of "sd-vae", "taesd" is expected, not "#),

@@ -214,7 +214,7 @@ impl Target {
         let (cuda, cudnn) = (folder(&self.options.cuda_libraries), folder(&self.options.cudnn_libraries));
         cuda::preload_dylibs(cuda.as_deref(), cudnn.as_deref())
             .map_err(|error| failed(&self.name(), error))?;
-        rgb8::open(self, ort::value::TensorElementType::Float32).map(drop)
+        rgb8::try_out(self)
     }
 
     /// Providers in the order in which they are offered each node.

@@ -38,6 +38,21 @@ pub(crate) fn open(target: &Target, values: TensorElementType) -> Result<Session
         .map_err(|error| failed(&format!("turning pictures to bytes on {}", target.name()), error))
 }
 
+/// Runs the graph once on a black picture.
+///
+/// # Errors
+/// In the runtime's words, when it cannot be run on `target`.
+pub(crate) fn try_out(target: &Target) -> Result<(), NetworkError> {
+    let mut session = open(target, TensorElementType::Float32)?;
+    let run = || -> ort::Result<()> {
+        let latent = Tensor::from_array(([1, 4, 32, 32], vec![0.0_f32; 4 * 32 * 32]))?;
+        let image = Tensor::from_array(([1, 3, 256, 256], vec![0.0_f32; 3 * 256 * 256]))?;
+        session.run(ort::inputs![LATENT => latent, IMAGE => image]).map(drop)
+    };
+    let mut run = run;
+    run().map_err(|error| failed(&format!("a small graph on {}", target.name()), error))
+}
+
 fn model(values: TensorElementType) -> ort::Result<Model> {
     let floats = |shape: &[i64]| tensor(TensorElementType::Float32, shape);
     let mut graph = Graph::new()?;

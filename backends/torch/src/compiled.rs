@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use lipcast_musetalk::NetworkError;
+use lipcast_musetalk::bundle::sha256;
 use lipcast_musetalk::settings::Decoder;
 use lipcast_torch_native::gpu::{self, Gpu};
 use lipcast_torch_native::{Package, torch_version};
@@ -46,6 +47,8 @@ struct List {
 #[derive(Debug, Deserialize)]
 struct File {
     bytes: u64,
+    /// In hexadecimal digits.
+    sha256: String,
 }
 
 /// The packages that are open, by batch size.
@@ -55,14 +58,15 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
-    /// Opens those of `folder` that fit, for the batch sizes in `buckets`. Without a list there are none; when one does
-    /// not fit, `log` hears why.
+    /// Opens those of `folder` that fit, for the batch sizes in `buckets`, compared with their hashes if `verify` says so.
+    /// Without a list there are none; when one does not fit, `log` hears why.
     pub(crate) fn open(
         folder: &Path,
         device: Device,
         kind: Kind,
         decoder: Decoder,
         buckets: &[usize],
+        verify: bool,
         log: &dyn Fn(&str),
     ) -> Self {
         let Device::Cuda(index) = device else { return Self::default() };
@@ -91,7 +95,8 @@ impl Packages {
         let mut open = BTreeMap::new();
         for (&batch, name) in list.packages.iter().filter(|(batch, _)| buckets.contains(batch)) {
             let path = folder.join(name);
-            match whole(&path, list.files.get(name)).and_then(|()| Package::open(&path, Some(index))) {
+            match whole(&path, list.files.get(name), verify).and_then(|()| Package::open(&path, Some(index)))
+            {
                 Ok(package) => _ = open.insert(batch, package),
                 Err(reason) => {
                     let reason = said(&path.display().to_string(), &reason);
@@ -107,7 +112,7 @@ impl Packages {
         self.open.keys().copied()
     }
 
-    /// Runs the package for `batch`, if there is one. Inputs are those of the UNet, fp16, on the device.
+    /// Runs the package for `batch`, if there is one. Inputs are those of the UNet, of the packages' kind, on the device.
     pub(crate) fn run(
         &mut self,
         batch: usize,
@@ -141,14 +146,17 @@ fn read(text: &str) -> Result<List, String> {
     }
 }
 
-/// Whether a package is as long as it was.
-fn whole(path: &Path, listed: Option<&File>) -> Result<(), String> {
+/// Whether a package is as it was listed: by its length, and by its hash where that is asked for.
+fn whole(path: &Path, listed: Option<&File>, verify: bool) -> Result<(), String> {
+    let file = listed.ok_or_else(|| format!("{LIST} does not list it"))?;
     let found = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    match listed {
-        Some(file) if file.bytes == found => Ok(()),
-        Some(file) => Err(format!("it has {found} bytes, and should have {}", file.bytes)),
-        None => Err(format!("{LIST} does not list its size")),
+    if file.bytes != found {
+        return Err(format!("it has {found} bytes, and should have {}", file.bytes));
     }
+    if verify && sha256(path).map_err(|error| error.to_string())? != file.sha256 {
+        return Err("damaged: its sha256 is another one".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether packages can be run here.
@@ -189,7 +197,10 @@ mod tests {
             "compiled_version": 1, "device": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "cuda": "13.0",
             "torch": "2.11.0+cu130", "decoder": "sd-vae", "dtype": "fp16", "channels": "RGB",
             "packages": { "1": "generator.b1.fp16.pt2", "8": "generator.b8.fp16.pt2" },
-            "files": { "generator.b1.fp16.pt2": { "bytes": 5 }, "generator.b8.fp16.pt2": { "bytes": 6 } },
+            "files": {
+                "generator.b1.fp16.pt2": { "bytes": 5, "sha256": "00" },
+                "generator.b8.fp16.pt2": { "bytes": 6, "sha256": "01" },
+            },
         })
     }
 
@@ -222,14 +233,18 @@ mod tests {
     fn a_package_that_was_cut_or_is_not_listed_is_not_opened() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("generator.b1.fp16.pt2");
-        let file = Some(&File { bytes: 5 });
-        assert!(whole(&path, file).is_err());
-        for (content, expected) in
-            [("12345", Ok(())), ("1234", Err("it has 4 bytes, and should have 5".to_owned()))]
-        {
+        let sha256 = "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5".to_owned();
+        let file = Some(&File { bytes: 5, sha256 });
+        assert!(whole(&path, file, true).is_err());
+        for (content, unverified, verified) in [
+            ("12345", Ok(()), Ok(())),
+            ("12346", Ok(()), Err("damaged: its sha256 is another one")),
+            ("1234", Err("it has 4 bytes, and should have 5"), Err("it has 4 bytes, and should have 5")),
+        ] {
             fs::write(&path, content).expect("it can be written");
-            assert_eq!(whole(&path, file), expected);
+            assert_eq!(whole(&path, file, false), unverified.map_err(str::to_owned));
+            assert_eq!(whole(&path, file, true), verified.map_err(str::to_owned));
         }
-        assert_eq!(whole(&path, None), Err("compiled.json does not list its size".to_owned()));
+        assert_eq!(whole(&path, None, true), Err("compiled.json does not list it".to_owned()));
     }
 }

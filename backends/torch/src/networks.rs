@@ -64,17 +64,25 @@ impl Networks for TorchNetworks {
         let buckets = choose_batches(&settings.batches, device)?;
         let kept = prepare_process(device, settings.threads, &options);
 
-        let slots = Network::ALL.into_iter().filter_map(|network| {
-            let source = script::source(bundle, network, kind, device, options.channels_last)?;
-            Some((network, Slot { source, script: None, proven: false }))
-        });
+        let slots: BTreeMap<_, _> = Network::ALL
+            .into_iter()
+            .filter_map(|network| {
+                let source = script::source(bundle, network, kind, device, options.channels_last)?;
+                Some((network, Slot { source, script: None, proven: false }))
+            })
+            .collect();
+        for network in Network::ALL {
+            // Those that look for faces run in full precision alone.
+            if !slots.contains_key(&network) && bundle.file(network, script::FORMAT, "fp16").is_some() {
+                log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
+            }
+        }
         let packages = if options.compiled {
-            Packages::open(bundle.folder(), device, kind, settings.decoder, &buckets, log)
+            Packages::open(bundle.folder(), device, kind, settings.decoder, &buckets, settings.verify, log)
         } else {
             Packages::default()
         };
         let landing = Landing::default();
-        let slots = slots.collect();
         let mut networks = Self { device, kind, buckets, slots, packages, landing, _kept: kept };
         networks.first_runs()?;
         log(&networks.to_string());

@@ -114,7 +114,8 @@ impl Performance {
                 let capacity = self.lead_capacity();
                 if self.shedding.ask_less(frame, now, capacity) {
                     let one_in = self.shedding.stride();
-                    tracing::warn!(one_in, capacity, "the backend is too slow: fewer frames are asked for");
+                    let capacity = capacity.map(f64::round);
+                    tracing::warn!(one_in, capacity, "frames come too late: fewer are asked for");
                 }
             }
             None => {}
@@ -129,6 +130,7 @@ impl Performance {
         let (now, capacity) = (self.timeline.next_frame(), self.lead_capacity());
         if self.shedding.drawn(frame, now, capacity) {
             let one_in = self.shedding.stride();
+            let capacity = capacity.map(f64::round);
             tracing::info!(one_in, capacity, "more frames are asked for again");
         }
     }

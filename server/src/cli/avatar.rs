@@ -96,7 +96,17 @@ fn import(config: &Config, id: Option<AvatarId>, folder: &Path) -> Result<(), Cl
     let faces = found.boxes.iter().flatten().count();
     let masks = if found.masks.is_empty() { "no masks" } else { "their masks" };
     println!("{} frames, {faces} with a face box, {masks}", found.frames.len());
-    prepare(&stages, Some(id), source.path())
+    if found.version == "v1" {
+        println!(
+            "    its boxes and masks are those of version 1: serve it with a bundle of version 1's weights"
+        );
+    }
+    // What was laid out aside has a name that says nothing to whoever reads of it.
+    let aside = source.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    prepare(&stages, Some(id), source.path()).map_err(|error| match error {
+        CliError::Failed(text) => CliError::Failed(text.replace(&aside, &folder.display().to_string())),
+        error => error,
+    })
 }
 
 fn print_report(avatar: &Avatar) {

@@ -6,6 +6,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use lipcast_musetalk::bundle::{self, Report};
+use lipcast_musetalk::settings::Settings;
 use serde::Serialize;
 
 use super::{CliError, failed, load};
@@ -105,11 +106,43 @@ fn backend(
             }
         },
     };
+    let is_musetalk = MUSETALK.iter().any(|library| text.ends_with(library));
     let mut findings = vec![Finding { about: about.clone(), ok, text, bundle: None }];
-    if let Some(folder) = backend.config.get("bundle").and_then(|folder| folder.as_str()) {
-        findings.push(of_bundle(&about, examine(&backend.folder.join(folder))));
+    let setting = |key: &str| backend.config.get(key).and_then(|value| value.as_str());
+    match setting("bundle").filter(|folder| !folder.is_empty()) {
+        Some(folder) => {
+            let report = examine(&backend.folder.join(folder));
+            let missing = lacks_decoder(&report, setting("decoder").unwrap_or("sd-vae"));
+            findings.push(of_bundle(&about, report));
+            findings.extend(missing.map(|text| Finding { about, ok: false, text, bundle: None }));
+        }
+        None if is_musetalk => {
+            let text = format!(
+                "no `bundle` in [backend.{}.config]; docs/musetalk.md tells how one is made",
+                backend.name
+            );
+            findings.push(Finding { about, ok: false, text, bundle: None });
+        }
+        None => {}
+    }
+    if is_musetalk && let Err(error) = Settings::read(backend.config.clone()) {
+        let text = format!("[backend.{}.config]: {}", backend.name, error.message);
+        findings.push(Finding { about: format!("backend {}", backend.name), ok: false, text, bundle: None });
     }
     findings
+}
+
+/// The plugins that need a bundle.
+const MUSETALK: [&str; 2] = ["/liblipcast_onnx.so", "/liblipcast_torch.so"];
+
+/// What to do where a bundle can speak, but not with the decoder that is set.
+fn lacks_decoder(report: &Report, decoder: &str) -> Option<String> {
+    let (wanted, other) =
+        if decoder == "taesd" { ("taesd_decoder", "sd-vae") } else { ("vae_decoder", "taesd") };
+    let mut speaking = report.variants.iter().filter(|variant| variant.speaks).peekable();
+    speaking.peek()?;
+    (!speaking.any(|variant| variant.models.contains(&wanted)))
+        .then(|| format!("decoder = \"{decoder}\" and the bundle has no {wanted}: set decoder = \"{other}\""))
 }
 
 fn of_bundle(about: &str, report: Report) -> Finding {

@@ -129,7 +129,7 @@ impl EngineConfig {
                     let meant = closest(name, names.iter().map(String::as_str));
                     let help = match meant {
                         Some(meant) => format!("did you mean \"{meant}\"?"),
-                        None => format!("add [backend.{name}] with its `library`"),
+                        None => format!("add [backend.{name}] with its `library` or `plugin`"),
                     };
                     section.complain("backends", complaint.help(help));
                 }

@@ -151,6 +151,7 @@ class OtherForms(unittest.TestCase):
     """What else the official files look like, exported to TorchScript alone."""
 
     def setUp(self) -> None:
+        torch.manual_seed(20240401)
         self.home = tempfile.TemporaryDirectory()
         self.addCleanup(self.home.cleanup)
         self.root = Path(self.home.name)

@@ -1,7 +1,7 @@
 //! libtorch for building and for the CPU: its headers, and the least of libraries that run without a GPU.
 //!
 //! The wheel of torch is built for CUDA, yet its half for the CPU needs two small libraries of CUDA and none of the
-//! other twelve. On a GPU machine, `docs/musetalk.md` says which folder stands for this one.
+//! other twelve. `docs/musetalk.md` says how the plugin is given the whole of it on a GPU machine.
 
 use std::env;
 use std::ffi::OsStr;

@@ -28,6 +28,7 @@ pub use manifest::{Axis, DeclaredPort, Entry, KIND, Listed, MANIFEST, Manifest, 
 pub use model::Model;
 pub use report::{Absent, Problem, Report, Variant, examine};
 pub use sources::Checkpoint;
+pub use verify::sha256;
 
 use crate::networks::Network;
 use crate::settings::Decoder;

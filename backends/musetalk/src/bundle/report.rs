@@ -123,7 +123,8 @@ fn damaged(
     found: &[BundleError],
     progress: &dyn Fn(u64, u64),
 ) -> Vec<BundleError> {
-    let whole: Vec<&str> = names(manifest).into_iter().filter(|name| intact(folder, name, found)).collect();
+    let whole: Vec<&str> =
+        names(manifest).into_iter().filter(|name| intact(manifest, folder, name, found)).collect();
     let all = whole.iter().filter_map(|name| manifest.files.get(*name)).map(|listed| listed.bytes).sum();
     let mut done = 0;
     let mut damaged = Vec::new();
@@ -138,9 +139,10 @@ fn damaged(
     damaged
 }
 
-/// Whether nothing was found about the file `name`.
-fn intact(folder: &Path, name: &str, found: &[BundleError]) -> bool {
-    check::place(folder, name).is_ok_and(|path| found.iter().all(|error| error.file() != path))
+/// Whether the file `name` is listed, and nothing was found about it.
+fn intact(manifest: &Manifest, folder: &Path, name: &str, found: &[BundleError]) -> bool {
+    manifest.files.contains_key(name)
+        && check::place(folder, name).is_ok_and(|path| found.iter().all(|error| error.file() != path))
 }
 
 fn variants(manifest: &Manifest, folder: &Path, found: &[BundleError]) -> Vec<Variant> {
@@ -150,7 +152,7 @@ fn variants(manifest: &Manifest, folder: &Path, found: &[BundleError]) -> Vec<Va
             let has = |model: Model| {
                 manifest
                     .files_of(model, format, precision)
-                    .is_some_and(|files| files.iter().all(|name| intact(folder, name, found)))
+                    .is_some_and(|files| files.iter().all(|name| intact(manifest, folder, name, found)))
             };
             let models: Vec<Model> = Model::ALL.into_iter().filter(|model| has(*model)).collect();
             if models.is_empty() {

@@ -44,7 +44,7 @@ const DETECTOR: Checkpoint = Checkpoint {
     sha256: None,
 };
 const TAESD: Checkpoint = Checkpoint {
-    file: "taesd_decoder.pth",
+    file: "taesd/taesd_decoder.pth",
     published: "GitHub and Hugging Face, madebyollin/taesd",
     sha256: None,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use ring::digest::{Context, SHA256};
@@ -94,6 +94,22 @@ pub(super) fn fingerprint(manifest: &Manifest, settings: &[u8]) -> [u8; 32] {
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(hash.finish().as_ref());
     fingerprint
+}
+
+/// The SHA-256 of a file in hexadecimal digits.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut hash = Context::new(&SHA256);
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hex(hash.finish().as_ref())),
+            bytes => hash.update(&chunk[..bytes]),
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! Check-points against golden tensors.
 //!
 //! In: a bundle with `golden/`, and a runtime. Out: a line for each check-point, its worst difference beside
-//! its tolerance, and a last line with the worst of all. Ids like G18 are those of `docs/musetalk.md`.
+//! its tolerance, and a last line with the worst of all. Ids like G18 are those of `tools/musetalk/README.md`.
 //!
 //! ```text
 //! golden/<model>.safetensors     in.<port>, out.<port>: each network by itself, its batch together and one by one

@@ -128,6 +128,13 @@ impl Networks for Arithmetic {
         Ok(outputs)
     }
 
+    fn release(&mut self) {
+        if let Some(file) = self.options["releases"].as_str() {
+            let known = std::fs::read_to_string(file).unwrap_or_default();
+            std::fs::write(file, known + "released\n").unwrap();
+        }
+    }
+
     fn generate(&mut self, latents: &[f32], audio: &[f32], frames: &mut [u8]) -> Result<(), NetworkError> {
         let batch = frames.len() / FACE_BYTES;
         assert!(self.batches.contains(&batch), "a batch of {batch} where {:?} are run", self.batches);

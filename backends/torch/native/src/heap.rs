@@ -7,7 +7,9 @@
 /// It holds for the whole process, also when what is returned is dropped; that gives back what is free by then.
 pub fn keep_freed_blocks() -> Kept {
     for (parameter, bytes) in [
-        // Blocks below this come from the heap instead of a mapping of their own.
+        // Blocks below this come from the heap instead of a mapping of their own. An older glibc takes no more than the
+        // first; a newer one takes the second, too.
+        (libc::M_MMAP_THRESHOLD, 32 << 20),
         (libc::M_MMAP_THRESHOLD, 1 << 30),
         // So much free memory at the heap's end stays.
         (libc::M_TRIM_THRESHOLD, i32::MAX),
@@ -15,7 +17,7 @@ pub fn keep_freed_blocks() -> Kept {
         (libc::M_TOP_PAD, 64 << 20),
     ] {
         // SAFETY: `mallopt` only sets a number of the allocator, under its lock; a value that it does not take, it
-        // ignores and says so, which costs nothing but the gain.
+        // ignores.
         unsafe { libc::mallopt(parameter, bytes) };
     }
     Kept(())

@@ -31,6 +31,10 @@ impl Cargo for Load {
     type Opening = Opening;
     type Audio = Audio;
     type Picture = Answer;
+
+    fn is_painted(picture: &Answer) -> bool {
+        matches!(picture.drawing, Drawing::Patch(_))
+    }
 }
 
 /// What a session is opened with.

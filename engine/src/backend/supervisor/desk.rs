@@ -289,9 +289,10 @@ impl<C: Cargo, R: Rules> Desk<C, R> {
             0 => {}
             bad => out.push(Action::Note(Note::BadOutput(bad as u64))),
         }
-        // Frames that nobody was to see may have been left out, and one that fails may have failed at once.
+        // Frames that nobody was to see may have been left out, one that fails may have failed at once, and one in
+        // which nothing moves costs nothing.
         let shown = tickets.iter().filter(|ticket| !ticket.request.flags.discard_ok).count();
-        if results.iter().all(Result::is_ok) {
+        if results.iter().all(|result| result.as_ref().is_ok_and(C::is_painted)) {
             self.pace.note(shown, taken, now);
         }
     }

@@ -16,6 +16,10 @@ pub trait Cargo {
     type Audio: Clone + Debug;
     /// What a backend made of a request.
     type Picture: Debug;
+
+    /// Whether it was painted. One that only says that the avatar's frame, or the last picture, is shown took no time
+    /// that would say something of those that are.
+    fn is_painted(picture: &Self::Picture) -> bool;
 }
 
 /// Asks for one frame.

@@ -8,7 +8,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What was measured of one incarnation.
+/// What was measured of one incarnation. A single batch of a size is enough to size the next ones by, since it soon is
+/// one of several; a capacity, by which sessions are refused, takes more.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// The batches of size `index + 1`.
