@@ -245,7 +245,37 @@ impl Host<'_> {
     }
 }
 
+/// What a span of work left behind.
+pub(crate) struct Left {
+    /// What the process held before it.
+    pub(crate) before: Footprint,
+    /// What it holds after it.
+    pub(crate) after: Footprint,
+    /// Bytes of memory that it holds more.
+    pub(crate) grown: u64,
+}
+
 impl Host<'_> {
+    /// Does `span` once, or up to three times while each leaves more than `most` bytes behind: a pool finds its size
+    /// once, what leaks does not stop.
+    pub(crate) fn left_by(
+        &self,
+        most: impl Fn(&Footprint) -> u64,
+        mut span: impl FnMut() -> Result<(), Trouble>,
+    ) -> Result<Left, Trouble> {
+        let (mut before, mut spans) = (self.footprint()?, 0);
+        loop {
+            span()?;
+            spans += 1;
+            let after = self.footprint_since(&before)?;
+            let grown = after.memory.saturating_sub(before.memory);
+            if spans == 3 || grown <= most(&before) || !after.is_within(&before) {
+                return Ok(Left { before, after, grown });
+            }
+            before = after;
+        }
+    }
+
     /// What its process holds once it has had time to give back what it held at `before`: the host around the plugin
     /// closes its own files and threads a moment after it answered.
     pub(crate) fn footprint_since(&self, before: &Footprint) -> Result<Footprint, Trouble> {

@@ -62,7 +62,7 @@ impl SharedMemory {
     pub fn create(name: &str, len: usize) -> Result<Self, MemoryError> {
         let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&file, len as u64)?;
-        rustix::fs::fcntl_add_seals(&file, FIXED)?;
+        Self::seal(&file, FIXED)?;
         Self::map(file, len, true)
     }
 
@@ -75,8 +75,22 @@ impl SharedMemory {
         let mut file = std::fs::File::from(file);
         io::Write::write_all(&mut file, bytes)?;
         let file = OwnedFd::from(file);
-        rustix::fs::fcntl_add_seals(&file, FIXED | SealFlags::WRITE)?;
+        Self::seal(&file, FIXED | SealFlags::WRITE)?;
         Self::map(file, bytes.len(), false)
+    }
+
+    /// Seals a file that nobody else has. The system itself may be looking at its pages for a moment, to see which of
+    /// them are in use; it waits for that and calls the file busy in the end. Then the same is asked again.
+    fn seal(file: &OwnedFd, seals: SealFlags) -> Result<(), rustix::io::Errno> {
+        const ATTEMPTS: usize = 10;
+        let mut sealed = Err(rustix::io::Errno::BUSY);
+        for _ in 0..ATTEMPTS {
+            sealed = rustix::fs::fcntl_add_seals(file, seals);
+            if sealed != Err(rustix::io::Errno::BUSY) {
+                break;
+            }
+        }
+        sealed
     }
 
     /// Takes memory that the other side made.

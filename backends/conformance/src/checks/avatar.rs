@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::create::{Watch, cancelled};
 use super::{Check, Needs, check};
-use crate::bench::{Bench, Stage, params_of};
+use crate::bench::{Bench, Left, Stage, params_of};
 use crate::compare::{Shot, same};
-use crate::footprint::mib;
+use crate::footprint::{Footprint, mib};
 use crate::material::{mutants, voice};
 use crate::outcome::{Outcome, Passed, Trouble, fails};
 use crate::performer::{LEAD_IN, Performer};
@@ -323,19 +323,15 @@ fn reload(bench: &Bench) -> Outcome {
     for _ in 0..5 {
         round()?;
     }
-    let before = host.footprint()?;
-    for _ in 0..ROUNDS {
-        round()?;
-    }
-    let after = host.footprint_since(&before)?;
+    let most = |before: &Footprint| (4 << 20).max(before.memory / 50);
+    let Left { before, after, grown } = host.left_by(most, || (0..ROUNDS).try_for_each(|_| round()))?;
     if !after.is_within(&before) {
         return Err(fails(
             format!("{ROUNDS} rounds of load and unload left {}", after.more_than(&before)),
             "unload_avatar gives back all that load_avatar took",
         ));
     }
-    let grown = after.memory.saturating_sub(before.memory);
-    if grown > (4 << 20).max(before.memory / 50) {
+    if grown > most(&before) {
         return Err(fails(
             format!("{ROUNDS} rounds of load and unload left {} more memory", mib(grown)),
             "unload_avatar gives back all that load_avatar took",
