@@ -374,7 +374,7 @@ fn the_doctor_names_what_a_backend_lacks() {
     let (code, text) = doctor(&(bundle + "decoder = \"taesd\"\n"));
     assert!(code == Some(1) && text.contains("has no taesd_decoder: set decoder = \"sd-vae\""), "{text}");
 
-    let (code, text) = doctor("bundel = \"x\"\ndevice = \"gpu\"\n");
+    let (code, text) = doctor("bundel = \"x\"\n");
     assert!(code == Some(1) && text.contains("did you mean"), "{text}");
 
     let copy = folder.path().join("copy");
