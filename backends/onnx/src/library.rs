@@ -82,7 +82,7 @@ fn find(setting: &Path) -> Result<PathBuf, NetworkError> {
     let places: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
     let asked = if setting.as_os_str().is_empty() { "" } else { " (the setting `library`)" };
     Err(NetworkError::Missing(format!(
-        "ONNX Runtime is not there: looked for {NAME}.* in {}{asked}. in builds from source `cargo xtask build` installs it \
+        "ONNX Runtime is not there: looked for {NAME}.* in {}{asked}; in builds from source `cargo xtask build` installs it \
          there; it is the file of that name in the Python package onnxruntime",
         places.join(", ")
     )))

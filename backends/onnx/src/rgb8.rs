@@ -44,12 +44,11 @@ pub(crate) fn open(target: &Target, values: TensorElementType) -> Result<Session
 /// In the runtime's words, when it cannot be run on `target`.
 pub(crate) fn try_out(target: &Target) -> Result<(), NetworkError> {
     let mut session = open(target, TensorElementType::Float32)?;
-    let run = || -> ort::Result<()> {
+    let mut run = || -> ort::Result<()> {
         let latent = Tensor::from_array(([1, 4, 32, 32], vec![0.0_f32; 4 * 32 * 32]))?;
         let image = Tensor::from_array(([1, 3, 256, 256], vec![0.0_f32; 3 * 256 * 256]))?;
         session.run(ort::inputs![LATENT => latent, IMAGE => image]).map(drop)
     };
-    let mut run = run;
     run().map_err(|error| failed(&format!("a small graph on {}", target.name()), error))
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, Digest, SHA256};
 
 use super::manifest::Manifest;
 use super::model::Model;
@@ -49,18 +49,8 @@ pub(super) fn file<E: From<BundleError>>(
     let listed = check::listed(manifest, folder, name)?;
     let unreadable = |error: std::io::Error| BundleError::missing(&path, error.to_string());
     // No more than was listed is read, so that what was told adds up to it.
-    let mut file = File::open(&path).map_err(unreadable)?.take(listed.bytes);
-    let mut chunk = vec![0; CHUNK];
-    let mut hash = Context::new(&SHA256);
-    loop {
-        let bytes = file.read(&mut chunk).map_err(unreadable)?;
-        if bytes == 0 {
-            break;
-        }
-        hash.update(&chunk[..bytes]);
-        read(bytes as u64)?;
-    }
-    let found = hash.finish();
+    let file = File::open(&path).map_err(unreadable)?.take(listed.bytes);
+    let found = digest(file, unreadable, read)?;
     if found.as_ref() != listed.sha256 {
         let (expected, found) = (hex(&listed.sha256[..6]), hex(&found.as_ref()[..6]));
         let what = format!("damaged: its sha256 begins with {found} where {expected} was expected");
@@ -101,13 +91,25 @@ pub(super) fn fingerprint(manifest: &Manifest, settings: &[u8]) -> [u8; 32] {
 /// # Errors
 /// When it cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let found = digest::<io::Error, _>(File::open(path)?, |error| error, &mut |_| Ok(()))?;
+    Ok(hex(found.as_ref()))
+}
+
+/// The hash of all that `file` gives; `read` hears how many bytes each chunk had.
+fn digest<E, U: Into<E>>(
+    mut file: impl Read,
+    unreadable: impl Fn(io::Error) -> U,
+    read: &mut dyn FnMut(u64) -> Result<(), E>,
+) -> Result<Digest, E> {
     let mut chunk = vec![0; CHUNK];
     let mut hash = Context::new(&SHA256);
     loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hex(hash.finish().as_ref())),
-            bytes => hash.update(&chunk[..bytes]),
+        match file.read(&mut chunk).map_err(|error| unreadable(error).into())? {
+            0 => return Ok(hash.finish()),
+            bytes => {
+                hash.update(&chunk[..bytes]);
+                read(bytes as u64)?;
+            }
         }
     }
 }
