@@ -36,7 +36,7 @@ from musetalk.formats import (
 from musetalk.manifest import model_entry, write_manifest
 from musetalk.networks import MODEL_NAMES, Network
 from musetalk.networks.interface import FIRST_MODELS
-from musetalk.networks.random import build_random_networks
+from musetalk.networks.random import build_random_networks, drawn_on
 from musetalk.presets import PRESETS
 
 LOG = logging.getLogger("make_random_bundle")
@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "weights": "random",
         "preset": args.preset,
         "seed": args.seed,
+        **drawn_on(args.device),
         "dtype": args.dtype[0],
         "precisions": args.dtype,
         "opset": args.opset,

@@ -169,11 +169,36 @@ def drop_debug_info(model: Any) -> None:
 def export_torchscript(network: Network, path: Path, example: tuple[Tensor, ...]) -> list[Path]:
     """Trace ``network``; its weights stay unfrozen, so that it can move to another device."""
     traced = torch.jit.trace(network.module, example, check_trace=False)
+    keep_lengths_on_the_host(traced)
     draft = path.with_suffix(".pt.draft")
     traced.save(str(draft))
     copy_without_debug_records(draft, path)
     draft.unlink()
     return [path]
+
+
+def keep_lengths_on_the_host(traced: torch.jit.ScriptModule) -> None:
+    """Turns whole numbers that a trace took for tensors back into numbers.
+
+    Lengths like a head's (a width over the count of heads) are computed by the graph, and a tensor among them
+    goes to the GPU with the weights: each such length would make the host wait for all that the GPU has to do,
+    twenty times in a UNet, and a graph that waits cannot be recorded as a CUDA graph.
+    """
+    for module in traced.modules():
+        if not module._c._has_method("forward"):
+            continue  # A list of modules.
+        graph = module.graph
+        for node in graph.findAllNodes("prim::Constant"):
+            if "value" not in node.attributeNames() or node.kindOf("value") != "t":
+                continue
+            value = node.t("value")
+            if value.dim() > 0 or value.dtype.is_floating_point:
+                continue
+            with graph.insert_point_guard(node):
+                number = graph.insertConstant(int(value))
+                tensor = graph.insertNode(graph.create("prim::NumToTensor", [number], 1))
+            node.output().replaceAllUsesWith(tensor.output())
+            node.destroy()
 
 
 def copy_without_debug_records(source: Path, target: Path) -> None:

@@ -1,6 +1,6 @@
-"""The networks that speak, UNet and decoder, as one module for a GPU.
+"""The networks that speak, UNet and decoder, with weights of either kind.
 
-In: latents and audio of a batch of video frames. Out: the faces, packed 8-bit RGB.
+In: official folders, or a preset and a seed. Out: both networks, and where their weights came from.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import official, sources
 from .fold import fold_time_embedding
@@ -73,22 +73,3 @@ def speaking_unet(unet: nn.Module, fold_time: bool) -> Network:
     if fold_time:
         fold_time_embedding(unet)
     return unet_network(unet, fold_time=not fold_time)
-
-
-class RgbGenerator(nn.Module):
-    """``latents`` [N, 8, 32, 32] and ``audio`` [N, 50, 384] to ``frames`` u8 [N, 256, 256, 3], RGB, rounded
-    half to even; and ``finite`` bool [2], whether all values of the UNet and of the decoder are finite."""
-
-    def __init__(self, parts: Speaking) -> None:
-        super().__init__()
-        self.unet = parts.unet.module
-        self.decoder = parts.decoder.module
-
-    def forward(self, latents: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-        latent = self.unet(latents, audio)
-        rgb = self.decoder(latent)
-        finite = torch.stack((latent.isfinite().all(), rgb.isfinite().all()))
-        # 16-bit floats step by an eighth near 255, so levels are made in f32, which costs nothing once it is
-        # fused.
-        levels = (rgb.float() * 255.0).round().to(torch.uint8)
-        return levels.permute(0, 2, 3, 1).contiguous(), finite

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! gpu_bench --bundle DIR [--device cuda] [--precision auto] [--batches 1,4,8,16] [--rate TFLOPS] [--gflop 800]
-//!           [--seconds 2] [--options JSON]
+//!           [--decoder sd-vae] [--seconds 2] [--options JSON]
 //! ```
 //!
 //! `--rate` is what the device reaches in multiplying large matrices of the same precision; the share of it that is
@@ -46,11 +46,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("start to ready: {:.1} s", begun.elapsed().as_secs_f64());
 
     println!("batch   median ms   UNet alone   ms a frame   frames/s   TFLOP/s   share of the rate");
+    // Of the same inputs in every run: what is compared draws the same pictures.
+    let mut level = 0.0;
     for &batch in &device.buckets {
         let latents = wave(batch * LATENTS);
         let audio = wave(batch * TOKENS * FEATURES);
         let mut frames = vec![0; batch * FACE_BYTES];
         let whole = median(span, || networks.generate(&latents, &audio, &mut frames))?;
+        level = frames.iter().map(|&value| f64::from(value)).sum::<f64>() / frames.len() as f64;
         let inputs =
             [Tensor::new([batch, 8, 32, 32], latents), Tensor::new([batch, TOKENS, FEATURES], audio)];
         let unet = median(span / 2, || networks.run(Network::Unet, &inputs).map(drop))?;
@@ -65,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
 
+    println!("mean level of the last batch: {level:.3}");
     for batch in [1, 8] {
         let image = Tensor::new([batch, 3, FACE, FACE], wave(batch * 3 * FACE * FACE));
         let time =
@@ -100,6 +104,7 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
         let value = words.next().ok_or_else(|| format!("{name} takes a value"))?;
         match name.as_str() {
             "--bundle" => all.settings.bundle = PathBuf::from(value),
+            "--decoder" => all.settings.decoder = serde_json::from_value(value.into())?,
             "--device" => all.settings.device = value,
             "--precision" => all.settings.precision = value,
             "--batches" => {

@@ -1,28 +1,30 @@
-//! UNet, decoder and rounding compiled ahead of time for one kind of GPU and one batch size.
+//! UNet and decoder compiled ahead of time, each for one kind of GPU and one batch size.
 //!
-//! `tools/musetalk/compile_for_gpu.py` writes them into a bundle's folder, with `compiled.json` beside them, which says
-//! what they were made for. Whatever does not fit is left aside: TorchScript does the same, slower.
+//! `tools/musetalk/compile_for_gpu.py` writes packages into a bundle's folder, with `compiled.json` beside them, which
+//! says what they were made for. Whatever does not fit is left aside: TorchScript does the same, slower.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::sha256;
+use lipcast_musetalk::networks::Network;
 use lipcast_musetalk::settings::Decoder;
 use lipcast_torch_native::gpu::{self, Gpu};
 use lipcast_torch_native::{Package, torch_version};
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 use crate::error::said;
-use crate::frames::Generated;
 
 /// The list of packages in a bundle's folder.
 pub(crate) const LIST: &str = "compiled.json";
 
 /// The version of the list that is read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// Networks that packages are read for: those that every frame runs.
+const NETWORKS: [Network; 2] = [Network::Unet, Network::VaeDecoder];
 
 /// What packages were made for.
 #[derive(Debug, Deserialize)]
@@ -38,8 +40,8 @@ struct List {
     decoder: Decoder,
     /// Of inputs and weights: `fp16` or `fp32`.
     dtype: String,
-    /// File names by batch size.
-    packages: BTreeMap<usize, String>,
+    /// File names by network and batch size.
+    packages: BTreeMap<String, BTreeMap<usize, String>>,
     /// Files by name.
     files: BTreeMap<String, File>,
 }
@@ -51,97 +53,69 @@ struct File {
     sha256: String,
 }
 
-/// The packages that are open, by batch size.
-#[derive(Debug, Default)]
-pub(crate) struct Packages {
-    open: BTreeMap<usize, Package>,
-}
+/// The packages that are open, by network and batch size.
+pub(crate) type Packages = BTreeMap<Network, BTreeMap<usize, Package>>;
 
-impl Packages {
-    /// Opens those of `folder` that fit, for the batch sizes in `buckets`, compared with their hashes if `verify` says so.
-    /// Without a list there are none; when one does not fit, `log` hears why.
-    pub(crate) fn open(
-        folder: &Path,
-        device: Device,
-        kind: Kind,
-        decoder: Decoder,
-        buckets: &[usize],
-        verify: bool,
-        log: &dyn Fn(&str),
-    ) -> Self {
-        let Device::Cuda(index) = device else { return Self::default() };
-        let list = folder.join(LIST);
-        let text = match fs::read_to_string(&list) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Self::default(),
-            Err(error) => {
-                log(&format!("{}: {error}; TorchScript is used", list.display()));
-                return Self::default();
-            }
-        };
-        let fitting = || {
-            let list = read(&text)?;
-            fits(&list, &gpu::describe(index)?, kind, decoder)?;
-            Ok(list)
-        };
-        let list = match fitting() {
-            Ok(list) => list,
-            Err(reason) => {
-                let reason: String = reason;
-                log(&format!("{}: {reason}; TorchScript is used", list.display()));
-                return Self::default();
-            }
-        };
-        let mut open = BTreeMap::new();
-        for (&batch, name) in list.packages.iter().filter(|(batch, _)| buckets.contains(batch)) {
+/// Opens those of `folder` that fit, for the batch sizes in `buckets`, compared with their hashes if `verify` says so.
+/// Without a list there are none; when one does not fit, `log` hears why.
+pub(crate) fn open(
+    folder: &Path,
+    device: Device,
+    kind: Kind,
+    decoder: Decoder,
+    buckets: &[usize],
+    verify: bool,
+    log: &dyn Fn(&str),
+) -> Packages {
+    let Device::Cuda(index) = device else { return Packages::new() };
+    let list = folder.join(LIST);
+    let text = match fs::read_to_string(&list) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Packages::new(),
+        Err(error) => {
+            log(&format!("{}: {error}; TorchScript is used", list.display()));
+            return Packages::new();
+        }
+    };
+    let fitting = || -> Result<_, String> {
+        let list = read(&text)?;
+        fits(&list, &gpu::describe(index)?, kind, decoder)?;
+        Ok(list)
+    };
+    let list = match fitting() {
+        Ok(list) => list,
+        Err(reason) => {
+            log(&format!("{}: {reason}; TorchScript is used", list.display()));
+            return Packages::new();
+        }
+    };
+    let mut open = Packages::new();
+    for network in NETWORKS {
+        let listed = list.packages.get(network.name()).into_iter().flatten();
+        for (&batch, name) in listed.filter(|(batch, _)| buckets.contains(batch)) {
             let path = folder.join(name);
             match whole(&path, list.files.get(name), verify).and_then(|()| Package::open(&path, Some(index)))
             {
-                Ok(package) => _ = open.insert(batch, package),
+                Ok(package) => _ = open.entry(network).or_default().insert(batch, package),
                 Err(reason) => {
                     let reason = said(&path.display().to_string(), &reason);
                     log(&format!("{reason}; TorchScript is used for batches of {batch}"));
                 }
             }
         }
-        Self { open }
     }
-
-    /// Batch sizes that there is a package for.
-    pub(crate) fn batches(&self) -> impl Iterator<Item = usize> + '_ {
-        self.open.keys().copied()
-    }
-
-    /// Runs the package for `batch`, if there is one. Inputs are those of the UNet, of the packages' kind, on the device.
-    pub(crate) fn run(
-        &mut self,
-        batch: usize,
-        latents: &Tensor,
-        audio: &Tensor,
-    ) -> Option<Result<Generated, NetworkError>> {
-        let package = self.open.get_mut(&batch)?;
-        let what = format!("the package for batches of {batch}");
-        Some(package.run(&[latents, audio]).map_err(|text| said(&what, &text)).and_then(|outputs| {
-            let mut outputs = outputs.into_iter();
-            let pictures = outputs.next().filter(|pictures| {
-                pictures.kind() == Kind::Uint8 && pictures.size() == [batch as i64, 256, 256, 3]
-            });
-            match pictures {
-                Some(pictures) => Ok(Generated { pictures, finite: outputs.next() }),
-                None => {
-                    Err(NetworkError::Corrupt(format!("{what} gives no frames u8 [{batch}, 256, 256, 3]")))
-                }
-            }
-        }))
-    }
+    open
 }
 
 /// Reads a list; its names are files of the folder and nothing else.
 fn read(text: &str) -> Result<List, String> {
     let list: List = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let plain = |name: &&String| Path::new(name).file_name().is_some_and(|file| file == name.as_str());
-    match list.packages.values().find(|name| !plain(name)) {
-        Some(name) => Err(format!("`{name}` is not the name of a file")),
+    if let Some(name) = list.packages.values().flat_map(BTreeMap::values).find(|name| !plain(name)) {
+        return Err(format!("`{name}` is not the name of a file"));
+    }
+    match list.packages.keys().find(|name| NETWORKS.iter().all(|network| network.name() != name.as_str())) {
+        Some(name) => Err(format!("`{name}` is not a network that is compiled")),
         None => Ok(list),
     }
 }
@@ -194,12 +168,12 @@ mod tests {
 
     fn list() -> Value {
         json!({
-            "compiled_version": 1, "device": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "cuda": "13.0",
-            "torch": "2.11.0+cu130", "decoder": "sd-vae", "dtype": "fp16", "channels": "RGB",
-            "packages": { "1": "generator.b1.fp16.pt2", "8": "generator.b8.fp16.pt2" },
+            "compiled_version": 2, "device": "NVIDIA H100 80GB HBM3", "capability": [9, 0], "cuda": "13.0",
+            "torch": "2.11.0+cu130", "decoder": "sd-vae", "dtype": "fp16",
+            "packages": { "unet": { "1": "unet.b1.fp16.pt2" }, "vae_decoder": { "8": "vae_decoder.b8.fp16.pt2" } },
             "files": {
-                "generator.b1.fp16.pt2": { "bytes": 5, "sha256": "00" },
-                "generator.b8.fp16.pt2": { "bytes": 6, "sha256": "01" },
+                "unet.b1.fp16.pt2": { "bytes": 5, "sha256": "00" },
+                "vae_decoder.b8.fp16.pt2": { "bytes": 6, "sha256": "01" },
             },
         })
     }
@@ -213,14 +187,15 @@ mod tests {
     fn packages_fit_the_capability_version_decoder_and_precision_that_they_were_made_for() {
         assert_eq!(verdict(&list()), Ok(()));
         for (key, value, word) in [
-            ("compiled_version", json!(2), "version 2"),
+            ("compiled_version", json!(1), "version 1"),
             ("capability", json!([8, 9]), "capability 8.9"),
             ("capability", Value::Null, "H100"),
             ("torch", json!("2.12.0+cu130"), "torch 2.12.0+cu130"),
             ("decoder", json!("taesd"), "Taesd"),
             ("dtype", json!("fp32"), "fp32"),
-            ("packages", json!({ "1": "../generator.pt2" }), "`../generator.pt2`"),
-            ("packages", json!({ "one": "generator.pt2" }), "number"),
+            ("packages", json!({ "unet": { "1": "../unet.pt2" } }), "`../unet.pt2`"),
+            ("packages", json!({ "unet": { "one": "unet.pt2" } }), "number"),
+            ("packages", json!({ "generator": { "1": "generator.pt2" } }), "`generator`"),
         ] {
             let mut list = list();
             list[key] = value;
@@ -232,7 +207,7 @@ mod tests {
     #[test]
     fn a_package_that_was_cut_or_is_not_listed_is_not_opened() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("generator.b1.fp16.pt2");
+        let path = folder.path().join("unet.b1.fp16.pt2");
         let sha256 = "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5".to_owned();
         let file = Some(&File { bytes: 5, sha256 });
         assert!(whole(&path, file, true).is_err());

@@ -15,7 +15,7 @@ const LOST: [&str; 10] = [
     "illegal instruction",
     "unspecified launch failure",
     "launch timed out",
-    "device-side assert",
+    "device-side assert triggered",
     "misaligned address",
     "uncorrectable ECC",
     "unknown error",
@@ -81,5 +81,8 @@ mod tests {
         let line = "unet: CUDA error: an illegal memory access was encountered";
         assert_eq!(said("unet", lost), NetworkError::DeviceLost(line.to_owned()));
         assert!(matches!(said("unet", "an unknown error"), NetworkError::Runtime(_)));
+        // The advice that libtorch puts behind whatever CUDA says.
+        let other = "CUDA error: invalid argument\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.";
+        assert!(matches!(said("unet", other), NetworkError::Runtime(_)));
     }
 }

@@ -8,12 +8,12 @@ use crate::error::failed;
 use crate::tensors::to_host;
 
 /// A batch on the device.
+#[derive(Debug)]
 pub(crate) struct Generated {
     /// u8 `[n, 256, 256, 3]`, RGB.
     pub(crate) pictures: Tensor,
-    /// bool `[2]`: whether every value of the UNet's latent, and of the decoder's picture, is finite. A compiled
-    /// package that does not tell has none.
-    pub(crate) finite: Option<Tensor>,
+    /// bool `[2]`: whether every value of the UNet's latent, and of the decoder's picture, is finite.
+    pub(crate) finite: Tensor,
 }
 
 impl Generated {
@@ -26,7 +26,7 @@ impl Generated {
             let _ = levels.f_round_()?.f_clamp_(0.0, 255.0)?;
             let pictures =
                 levels.f_permute([0, 2, 3, 1])?.f_to_dtype(Kind::Uint8, false, false)?.f_contiguous()?;
-            Ok(Self { pictures, finite: Some(finite) })
+            Ok(Self { pictures, finite })
         };
         end().map_err(failed("rounding"))
     }
@@ -91,10 +91,7 @@ impl Landing {
     fn copy(&mut self, batch: &Generated, frames: &mut [u8]) -> Result<[bool; 2], TchError> {
         let bytes = frames.len();
         // On its way while the pictures follow; on the CPU it is there already.
-        let finite = match &batch.finite {
-            Some(finite) => Some(finite.f_to_device_(Device::Cpu, Kind::Bool, true, false)?),
-            None => None,
-        };
+        let finite = batch.finite.f_to_device_(Device::Cpu, Kind::Bool, true, false)?;
         match batch.pictures.device() {
             Device::Cpu => batch.pictures.f_copy_data(frames, bytes)?,
             device => {
@@ -105,9 +102,7 @@ impl Landing {
             }
         }
         let mut flags = [true; 2];
-        if let Some(finite) = finite {
-            finite.f_copy_data(&mut flags, 2)?;
-        }
+        finite.f_copy_data(&mut flags, 2)?;
         Ok(flags)
     }
 

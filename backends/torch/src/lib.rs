@@ -7,6 +7,7 @@
 //! latents ─┐
 //! audio   ─┴─► device ─► UNet ─► decoder ─► round ─► RGB bytes ─► pinned memory ─► caller
 //!                        └── nothing leaves the device here ──┘
+//!                              on a GPU one recorded launch
 //! ```
 //!
 //! libtorch must be mapped before this code is: the plugin's `preload` names it. Its GPU half is opened here, when a
@@ -24,6 +25,8 @@ mod script;
 mod compiled;
 
 mod frames;
+
+mod recorded;
 
 mod networks;
 

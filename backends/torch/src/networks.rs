@@ -5,18 +5,20 @@ use std::thread::available_parallelism;
 
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{
-    self, FACE_BYTES, FEATURES, LATENT, LATENTS, MELS, Network, TOKENS, all_finite,
+    self, FACE_BYTES, FEATURES, LATENT, LATENT_CHANNELS, LATENTS, MELS, Network, TOKENS, all_finite,
 };
 use lipcast_musetalk::settings::RuntimeSettings;
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
 use lipcast_torch_native::heap::{self, Kept};
-use lipcast_torch_native::{inference, torch_version};
+use lipcast_torch_native::{Package, inference, torch_version};
 use tch::{Cuda, Device, Kind};
 
-use crate::compiled::Packages;
+use crate::compiled;
 use crate::device;
+use crate::error::{failed, said};
 use crate::frames::{self, Generated, Landing};
 use crate::options::Options;
+use crate::recorded::Recorded;
 use crate::script::{self, Script, Source};
 use crate::tensors::{shape, to_device, to_host, wave};
 
@@ -35,8 +37,9 @@ pub struct TorchNetworks {
     /// Of UNet and decoder.
     kind: Kind,
     buckets: Vec<usize>,
+    /// By batch size; none on a CPU. Before the slots, whose memory and code it uses.
+    recorded: BTreeMap<usize, Recorded>,
     slots: BTreeMap<Network, Slot>,
-    packages: Packages,
     landing: Landing,
     /// The last field, dropped when the memory of all others is free.
     _kept: Option<Kept>,
@@ -46,6 +49,8 @@ pub struct TorchNetworks {
 #[derive(Debug)]
 struct Slot {
     source: Source,
+    /// What was compiled for this device, by batch size; it is run instead.
+    packages: BTreeMap<usize, Package>,
     /// Loaded when it is first run.
     script: Option<Script>,
     /// Whether it has run: until then, an error of libtorch's tells of the file.
@@ -64,11 +69,17 @@ impl Networks for TorchNetworks {
         let buckets = choose_batches(&settings.batches, device)?;
         let kept = prepare_process(device, settings.threads, &options);
 
+        let mut packages = if options.compiled {
+            compiled::open(bundle.folder(), device, kind, settings.decoder, &buckets, settings.verify, log)
+        } else {
+            compiled::Packages::new()
+        };
         let slots: BTreeMap<_, _> = Network::ALL
             .into_iter()
             .filter_map(|network| {
                 let source = script::source(bundle, network, kind, device, options.channels_last)?;
-                Some((network, Slot { source, script: None, proven: false }))
+                let packages = packages.remove(&network).unwrap_or_default();
+                Some((network, Slot { source, packages, script: None, proven: false }))
             })
             .collect();
         for network in Network::ALL {
@@ -77,14 +88,14 @@ impl Networks for TorchNetworks {
                 log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
             }
         }
-        let packages = if options.compiled {
-            Packages::open(bundle.folder(), device, kind, settings.decoder, &buckets, settings.verify, log)
-        } else {
-            Packages::default()
-        };
-        let landing = Landing::default();
-        let mut networks = Self { device, kind, buckets, slots, packages, landing, _kept: kept };
+        let (recorded, landing) = (BTreeMap::new(), Landing::default());
+        let mut networks = Self { device, kind, buckets, slots, recorded, landing, _kept: kept };
         networks.first_runs()?;
+        if options.cuda_graphs
+            && let Device::Cuda(index) = device
+        {
+            networks.record(index, log)?;
+        }
         log(&networks.to_string());
         Ok(networks)
     }
@@ -104,7 +115,7 @@ impl Networks for TorchNetworks {
 
     fn run(&mut self, network: Network, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError> {
         network.check(inputs)?;
-        let slot = self.slot(network)?;
+        let slot = slot(&mut self.slots, network)?;
         let (device, kind) = (slot.source.device, slot.source.kind);
         let outputs = inference(|| {
             let inputs = inputs
@@ -131,24 +142,19 @@ impl Networks for TorchNetworks {
         if lengths != [batch * LATENTS, batch * TOKENS * FEATURES, batch * FACE_BYTES] {
             return Err(NetworkError::Runtime(format!("{lengths:?} values for a batch of {batch} frames")));
         }
-        let side = LATENT as i64;
-        let (device, kind, count) = (self.device, self.kind, batch as i64);
+        let Self { device, kind, slots, recorded, landing, .. } = self;
         inference(|| {
-            let latents = to_device(latents, &[count, 8, side, side], device, kind)?;
-            let audio = to_device(audio, &[count, TOKENS as i64, FEATURES as i64], device, kind)?;
-            let generated = match self.packages.run(batch, &latents, &audio) {
-                Some(generated) => generated?,
-                None => {
-                    let latent = self.slot(Network::Unet)?.run(vec![latents, audio])?.swap_remove(0);
-                    let decoder = self.slot(Network::VaeDecoder)?;
-                    let image = decoder.run(vec![latent.shallow_clone()])?.swap_remove(0);
-                    if device == Device::Cpu {
-                        return frames::round(&latent, &image, frames);
-                    }
-                    Generated::new(&latent, &image)?
-                }
-            };
-            self.landing.fetch(&generated, frames)
+            if let Some(recorded) = recorded.get_mut(&batch) {
+                return landing.fetch(recorded.run(latents, audio)?, frames);
+            }
+            let (count, side, channels) = (batch as i64, LATENT as i64, 2 * LATENT_CHANNELS as i64);
+            let latents = to_device(latents, &[count, channels, side, side], *device, *kind)?;
+            let audio = to_device(audio, &[count, TOKENS as i64, FEATURES as i64], *device, *kind)?;
+            let (latent, image) = speak(slots, &latents, &audio)?;
+            if *device == Device::Cpu {
+                return frames::round(&latent, &image, frames);
+            }
+            landing.fetch(&Generated::new(&latent, &image)?, frames)
         })
     }
 
@@ -161,13 +167,24 @@ impl Networks for TorchNetworks {
     }
 }
 
-impl TorchNetworks {
-    fn slot(&mut self, network: Network) -> Result<&mut Slot, NetworkError> {
-        let missing =
-            || NetworkError::Missing(format!("the bundle has no {} for TorchScript", network.name()));
-        self.slots.get_mut(&network).ok_or_else(missing)
-    }
+/// What the UNet makes of a batch, and what the decoder makes of that, on the device.
+fn speak(
+    slots: &mut BTreeMap<Network, Slot>,
+    latents: &tch::Tensor,
+    audio: &tch::Tensor,
+) -> Result<(tch::Tensor, tch::Tensor), NetworkError> {
+    let inputs = vec![latents.shallow_clone(), audio.shallow_clone()];
+    let latent = slot(slots, Network::Unet)?.run(inputs)?.swap_remove(0);
+    let image = slot(slots, Network::VaeDecoder)?.run(vec![latent.shallow_clone()])?.swap_remove(0);
+    Ok((latent, image))
+}
 
+fn slot(slots: &mut BTreeMap<Network, Slot>, network: Network) -> Result<&mut Slot, NetworkError> {
+    let missing = || NetworkError::Missing(format!("the bundle has no {} for TorchScript", network.name()));
+    slots.get_mut(&network).ok_or_else(missing)
+}
+
+impl TorchNetworks {
     /// Runs what speech needs once, so that it is loaded and what is broken is refused now. TorchScript looks at the
     /// first run of each shape, and rewrites its graph in the second.
     fn first_runs(&mut self) -> Result<(), NetworkError> {
@@ -185,11 +202,42 @@ impl TorchNetworks {
         }
         Ok(())
     }
+
+    /// Records each batch size on the GPU number `index`, the largest first, whose memory the others work in. What
+    /// cannot be recorded is launched operator by operator, which `log` hears.
+    fn record(&mut self, index: usize, log: &dyn Fn(&str)) -> Result<(), NetworkError> {
+        let Self { kind, buckets, slots, recorded, .. } = self;
+        for &batch in buckets.iter().rev() {
+            let beside = recorded.values().next_back();
+            let made = inference(|| {
+                Recorded::record(index, batch, *kind, beside, |latents, audio| {
+                    let (latent, image) = speak(slots, latents, audio)?;
+                    Generated::new(&latent, &image)
+                })
+            });
+            match made {
+                Ok(made) => _ = recorded.insert(batch, made),
+                Err(error @ NetworkError::DeviceLost(_)) => return Err(error),
+                Err(error) => log(&format!("batches of {batch} are not recorded as a CUDA graph: {error}")),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Slot {
-    /// Runs it, loaded if it was not.
+    /// Runs it: the package for this batch size if there is one, else the script, loaded if it was not.
     fn run(&mut self, inputs: Vec<tch::Tensor>) -> Result<Vec<tch::Tensor>, NetworkError> {
+        let batch = inputs.first().and_then(|input| usize::try_from(*input.size().first()?).ok());
+        let network = self.source.network;
+        if let Some(package) = batch.and_then(|batch| self.packages.get_mut(&batch)) {
+            // It was compiled for values that lie in the order of the shape, and does not look.
+            let inputs: Result<Vec<_>, _> = inputs.iter().map(tch::Tensor::f_contiguous).collect();
+            let inputs = inputs.map_err(failed(network.name()))?;
+            let outputs = package.run(&inputs.iter().collect::<Vec<_>>());
+            let outputs = outputs.map_err(|text| said(&format!("{} as compiled", network.name()), &text))?;
+            return script::of_its_shapes(network, outputs);
+        }
         let script = match &self.script {
             Some(script) => script,
             None => self.script.insert(Script::load(&self.source)?),
@@ -197,7 +245,7 @@ impl Slot {
         match script.run(inputs) {
             Ok(outputs) => {
                 self.proven = true;
-                Ok(outputs)
+                script::of_its_shapes(network, outputs)
             }
             Err(NetworkError::Runtime(text)) if !self.proven => {
                 Err(NetworkError::Corrupt(format!("{}: {text}", self.source.file.display())))
@@ -216,8 +264,11 @@ impl std::fmt::Display for TorchNetworks {
             "{} on {}, {}, batches {:?}",
             device.runtime, device.name, device.precision, device.buckets
         )?;
-        let compiled: Vec<_> = self.packages.batches().collect();
-        if compiled.is_empty() { Ok(()) } else { write!(f, ", compiled for {compiled:?}") }
+        for (network, slot) in self.slots.iter().filter(|(_, slot)| !slot.packages.is_empty()) {
+            write!(f, ", {} compiled for {:?}", network.name(), slot.packages.keys().collect::<Vec<_>>())?;
+        }
+        let recorded: Vec<_> = self.recorded.keys().collect();
+        if recorded.is_empty() { Ok(()) } else { write!(f, ", recorded for {recorded:?}") }
     }
 }
 

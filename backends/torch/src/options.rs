@@ -10,6 +10,8 @@ use serde_json::Value;
 pub struct Options {
     /// Packages that were compiled for this GPU are used when the bundle has them.
     pub compiled: bool,
+    /// On a GPU, what a batch takes is recorded at the start, and then given to it as one launch (a CUDA graph).
+    pub cuda_graphs: bool,
     /// Convolutions keep their channels together: faster on some GPUs in fp16, slower on others.
     pub channels_last: bool,
     /// TorchScript rewrites its graphs in the first runs of each shape; unless it is set, on a CPU alone, where the UNet
@@ -27,6 +29,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             compiled: true,
+            cuda_graphs: true,
             channels_last: false,
             optimize: None,
             cudnn_benchmark: true,

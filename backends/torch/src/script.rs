@@ -54,38 +54,42 @@ impl Script {
         Ok(Self { network: source.network, module })
     }
 
-    /// Runs it on tensors of its kind and device: outputs as [`Network`] lists them, on the device. Gradients must be
-    /// off.
+    /// Runs it on tensors of its kind and device, and gives what it gives, on the device. Gradients must be off.
     ///
     /// # Errors
-    /// In libtorch's words, or when there are too few outputs.
+    /// In libtorch's words.
     pub(crate) fn run(&self, inputs: Vec<tch::Tensor>) -> Result<Vec<tch::Tensor>, NetworkError> {
-        let name = self.network.name();
-        let ports = self.network.interface().outputs;
-        let outputs = if let [_] = ports {
+        let outputs = if let [_] = self.network.interface().outputs {
             self.module.forward_ts(&inputs).map(|output| vec![output])
         } else {
             let inputs: Vec<_> = inputs.into_iter().map(IValue::Tensor).collect();
             self.module.forward_is(&inputs).map(flatten)
         };
-        let outputs = outputs.map_err(failed(name))?;
-        let shapes: Vec<Vec<usize>> = outputs
-            .iter()
-            .map(|output| output.size().iter().map(|&length| length as usize).collect())
-            .collect();
-        if shapes.len() != ports.len() {
-            let (gives, expected) = (shapes.len(), ports.len());
-            return Err(NetworkError::Corrupt(format!(
-                "{name} gives {gives} outputs, {expected} are expected"
-            )));
-        }
-        match ports.iter().zip(&shapes).find(|(port, shape)| !port.takes(shape)) {
-            Some((port, shape)) => {
-                Err(NetworkError::Corrupt(format!("{name} should give {port}, and gives {shape:?}")))
-            }
-            None => Ok(outputs),
+        outputs.map_err(failed(self.network.name()))
+    }
+}
+
+/// `outputs`, if they have the shapes that `network` gives.
+///
+/// # Errors
+/// Tells of the first that has not.
+pub(crate) fn of_its_shapes(
+    network: Network,
+    outputs: Vec<tch::Tensor>,
+) -> Result<Vec<tch::Tensor>, NetworkError> {
+    let (name, ports) = (network.name(), network.interface().outputs);
+    if outputs.len() != ports.len() {
+        let (gives, expected) = (outputs.len(), ports.len());
+        return Err(NetworkError::Corrupt(format!("{name} gives {gives} outputs, {expected} are expected")));
+    }
+    for (port, output) in ports.iter().zip(&outputs) {
+        // Lengths are never negative.
+        let shape: Vec<usize> = output.size().iter().map(|&length| length as usize).collect();
+        if !port.takes(&shape) {
+            return Err(NetworkError::Corrupt(format!("{name} should give {port}, and gives {shape:?}")));
         }
     }
+    Ok(outputs)
 }
 
 /// Lays the weights of convolutions out with the channels of each point together, without changing their shapes. The

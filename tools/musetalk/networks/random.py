@@ -45,6 +45,13 @@ def build_random_networks(
     return networks
 
 
+def drawn_on(device: str) -> dict[str, str]:
+    """What a manifest tells of where weights were drawn: from the same seed, a GPU draws others than a CPU,
+    which is what is meant where nothing is told."""
+    kind = torch.device(device).type
+    return {} if kind == "cpu" else {"drawn_on": kind}
+
+
 def random_unet(preset: Preset, seed: int) -> nn.Module:
     """A ``UNet2DConditionModel`` as its library initialises it."""
     from diffusers import UNet2DConditionModel

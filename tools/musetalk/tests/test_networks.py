@@ -1,10 +1,13 @@
 """The networks that are written here: names and sizes of the published checkpoints, and equality after
 folding."""
 
+import tempfile
 import unittest
+from pathlib import Path
 
 import torch
 
+from musetalk.formats import export_torchscript
 from musetalk.networks import BiSeNet, RtmPose, S3fd
 from musetalk.networks.random import build_random_networks
 from musetalk.presets import PRESETS
@@ -58,6 +61,24 @@ class Random(unittest.TestCase):
         (wanted,) = unet.run(*inputs)
         unet.module.fold_time()
         torch.testing.assert_close(unet.run(*inputs)[0], wanted, rtol=0, atol=1e-5)
+
+    def test_no_length_goes_to_the_device(self) -> None:
+        # Whole numbers that are tensors would be copied to a GPU with the weights, and waited for in each call.
+        names = ["unet", "vae_decoder"]
+        for name, network in build_random_networks(PRESETS["nano"], 1, names).items():
+            inputs = network.example(2, torch.Generator().manual_seed(1))
+            with tempfile.TemporaryDirectory() as home:
+                (path,) = export_torchscript(network, Path(home) / f"{name}.pt", inputs)
+                script = torch.jit.load(str(path))
+            graph = script.inlined_graph  # Its nodes live as long as it does.
+            nodes = graph.findAllNodes("prim::Constant")
+            nodes = [n for n in nodes if "value" in n.attributeNames() and n.kindOf("value") == "t"]
+            constants = [node.t("value") for node in nodes]
+            self.assertTrue(constants, "its divisors are tensors")
+            self.assertEqual([c for c in constants if c.dim() == 0 and not c.is_floating_point()], [])
+            # A batch of another size than it was traced with.
+            more = network.example(3, torch.Generator().manual_seed(2))
+            torch.testing.assert_close(script(*more), network.run(*more)[0], rtol=0, atol=1e-5)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 //! What of libtorch and of the process the torch backend needs and `tch` does not wrap: opening libraries, compiled
-//! packages, what a GPU is and how much memory is in use. Raw calls are inside; at the edge are slices, tensors and
+//! packages, recorded work, what a GPU is and how much memory is in use. Raw calls are inside; at the edge are slices, tensors and
 //! texts.
 #![allow(unsafe_code, reason = "a leaf around C and C++ calls; every block has its proof")]
 
 pub mod libraries;
 
 pub mod gpu;
+
+mod graph;
 
 pub mod heap;
 
@@ -15,6 +17,7 @@ mod package;
 
 mod raw;
 
+pub use graph::{Graph, GraphError};
 pub use inference::inference;
 pub use package::Package;
 

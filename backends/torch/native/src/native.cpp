@@ -1,13 +1,19 @@
 #include "native.h"
 
+#include <array>
+#include <cstddef>
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include <dlfcn.h>
+
 #include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/core/StreamGuard.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/version.h>
 
@@ -39,6 +45,54 @@ template <typename Work> char *guarded(Work work) noexcept {
     }
 }
 
+// A function of libtorch's half for GPUs. Nothing here is linked with it, since it is opened when a GPU is asked for and
+// is not there on a machine without; so its functions are looked up, by the names that compilers of Linux give them.
+template <typename Function> Function *of_gpu_half(const char *name) {
+    void *half = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_NOLOAD);
+    TORCH_CHECK(half != nullptr, "libtorch_cuda.so is not open");
+    void *function = dlsym(half, name);
+    // It stays open: whoever opened it never closes it.
+    dlclose(half);
+    TORCH_CHECK(function != nullptr, "libtorch_cuda.so has no ", name);
+    return reinterpret_cast<Function *>(function);
+}
+
+// `at::cuda::CUDAGraph`, whose header needs those of CUDA; its members take the object as their first argument.
+struct Graph {
+    // `cudaStreamCaptureModeThreadLocal`: what other threads do to the GPU meanwhile is theirs.
+    static constexpr int THREAD_LOCAL = 1;
+
+    Graph() { of_gpu_half<void(void *, bool)>("_ZN2at4cuda9CUDAGraphC1Eb")(object.data(), false); }
+    ~Graph() { destroy(object.data()); }
+    Graph(const Graph &) = delete;
+    Graph &operator=(const Graph &) = delete;
+
+    // Memory is taken from what `beside` keeps; without one it keeps its own.
+    void begin(Graph *beside) {
+        c10::MempoolId_t pool = beside == nullptr ? c10::MempoolId_t{0, 0} : pool_(beside->object.data());
+        begin_(object.data(), pool, THREAD_LOCAL);
+    }
+    void end() { end_(object.data()); }
+    void replay() { replay_(object.data()); }
+
+  private:
+    // The object takes 104 bytes in libtorch 2.11.
+    alignas(std::max_align_t) std::array<std::byte, 1024> object{};
+    // Looked up before the object is made, since it could not be undone without them.
+    void (*destroy)(void *) = of_gpu_half<void(void *)>("_ZN2at4cuda9CUDAGraphD1Ev");
+    void (*begin_)(void *, c10::MempoolId_t, int) = of_gpu_half<void(void *, c10::MempoolId_t, int)>(
+        "_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode");
+    void (*end_)(void *) = of_gpu_half<void(void *)>("_ZN2at4cuda9CUDAGraph11capture_endEv");
+    c10::MempoolId_t (*pool_)(void *) = of_gpu_half<c10::MempoolId_t(void *)>("_ZN2at4cuda9CUDAGraph4poolEv");
+    void (*replay_)(void *) = of_gpu_half<void(void *)>("_ZN2at4cuda9CUDAGraph6replayEv");
+};
+
+c10::Stream own_stream(c10::Device device) {
+    c10::impl::VirtualGuardImpl gpu(device.type());
+    gpu.synchronizeDevice(device.index());
+    return gpu.getStreamFromGlobalPool(device);
+}
+
 } // namespace
 
 struct lipcast_package {
@@ -47,6 +101,15 @@ struct lipcast_package {
 
 struct lipcast_inference {
     c10::InferenceMode mode{true};
+};
+
+struct lipcast_stream {
+    c10::StreamGuard guard;
+    explicit lipcast_stream(c10::Device device) : guard(own_stream(device)) {}
+};
+
+struct lipcast_graph {
+    Graph graph;
 };
 
 extern "C" {
@@ -58,7 +121,8 @@ void lipcast_inference_end(lipcast_inference *inference) { delete inference; }
 
 char *lipcast_package_open(const char *path, int8_t device, lipcast_package **package) {
     return guarded([&] {
-        auto loader = std::make_unique<AOTIModelPackageLoader>(path, "model", false, 1, device);
+        // Run by one thread at a time, it uses no events of the GPU, which could not be recorded in a graph.
+        auto loader = std::make_unique<AOTIModelPackageLoader>(path, "model", true, 1, device);
         *package = new lipcast_package{std::move(loader)};
     });
 }
@@ -87,6 +151,37 @@ void lipcast_package_close(lipcast_package *package) {
     lipcast_text_free(failed);
     delete package;
 }
+
+char *lipcast_stream_enter(int8_t device, lipcast_stream **stream) {
+    return guarded([&] { *stream = new lipcast_stream(c10::Device(c10::DeviceType::CUDA, device)); });
+}
+
+char *lipcast_stream_leave(lipcast_stream *stream) {
+    std::unique_ptr<lipcast_stream> owned(stream);
+    return guarded([&] {
+        owned->guard.current_stream().synchronize();
+        // What was allocated on this stream and freed would wait for it for ever, and no other stream gets it.
+        c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache();
+    });
+}
+
+char *lipcast_graph_begin(lipcast_graph *beside, lipcast_graph **graph) {
+    return guarded([&] {
+        auto begun = std::make_unique<lipcast_graph>();
+        begun->graph.begin(beside == nullptr ? nullptr : &beside->graph);
+        *graph = begun.release();
+    });
+}
+
+char *lipcast_graph_end(lipcast_graph *graph) {
+    return guarded([&] { graph->graph.end(); });
+}
+
+char *lipcast_graph_replay(lipcast_graph *graph) {
+    return guarded([&] { graph->graph.replay(); });
+}
+
+void lipcast_graph_free(lipcast_graph *graph) { delete graph; }
 
 char *lipcast_device_memory(int8_t device, int64_t *allocated, int64_t *reserved) {
     return guarded([&] {

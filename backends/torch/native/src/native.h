@@ -13,6 +13,8 @@ extern "C" {
 struct lipcast_tensor;
 struct lipcast_package;
 struct lipcast_inference;
+struct lipcast_stream;
+struct lipcast_graph;
 
 // Frees a text of the other functions; null is fine.
 void lipcast_text_free(char *text);
@@ -23,7 +25,7 @@ lipcast_inference *lipcast_inference_begin(void);
 void lipcast_inference_end(lipcast_inference *inference);
 
 // Opens a package that AOTInductor compiled, for the GPU `device`, or the CPU when it is -1. `path` is UTF-8 with a
-// final zero. On success `*package` is owned by the caller.
+// final zero. On success `*package` is owned by the caller. It takes no part in other threads' work: one call at a time.
 char *lipcast_package_open(const char *path, int8_t device, lipcast_package **package);
 
 // Runs it on `count` inputs, which are only read. `outputs` has room for `capacity` pointers; `*made` of them are set,
@@ -32,6 +34,24 @@ char *lipcast_package_run(lipcast_package *package, lipcast_tensor *const *input
                           lipcast_tensor **outputs, size_t capacity, size_t *made);
 
 void lipcast_package_close(lipcast_package *package);
+
+// From here on this thread gives its work for the GPU `device` to a stream of its own, once all that the device was given
+// before is done. `lipcast_stream_leave` waits for that work, gives the GPU's free memory back, and the thread its
+// former stream, also when it fails.
+char *lipcast_stream_enter(int8_t device, lipcast_stream **stream);
+char *lipcast_stream_leave(lipcast_stream *stream);
+
+// What this thread gives to its stream, which must be of `lipcast_stream_enter`, is no longer done but recorded, until
+// `lipcast_graph_end`. Nothing in between may wait for the GPU. libtorch keeps the memory that is allocated meanwhile for
+// the graph, and takes what it keeps for `beside` first, which may be null: results of one must have been read before the
+// other is replayed. `*graph` is owned by the caller, also when recording it failed in the end.
+char *lipcast_graph_begin(lipcast_graph *beside, lipcast_graph **graph);
+char *lipcast_graph_end(lipcast_graph *graph);
+
+// Gives what was recorded to this thread's stream.
+char *lipcast_graph_replay(lipcast_graph *graph);
+
+void lipcast_graph_free(lipcast_graph *graph);
 
 // Bytes that libtorch's allocator has given out on the GPU `device` at most, and holds at most.
 char *lipcast_device_memory(int8_t device, int64_t *allocated, int64_t *reserved);

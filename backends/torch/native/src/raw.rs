@@ -16,6 +16,18 @@ pub(crate) struct RawInference {
     _private: [u8; 0],
 }
 
+/// A stream that a thread is on; only ever behind a pointer.
+#[repr(C)]
+pub(crate) struct RawStream {
+    _private: [u8; 0],
+}
+
+/// Recorded work of a GPU; only ever behind a pointer.
+#[repr(C)]
+pub(crate) struct RawGraph {
+    _private: [u8; 0],
+}
+
 unsafe extern "C" {
     pub(crate) fn lipcast_inference_begin() -> *mut RawInference;
     pub(crate) fn lipcast_inference_end(inference: *mut RawInference);
@@ -34,6 +46,12 @@ unsafe extern "C" {
         made: *mut usize,
     ) -> *mut c_char;
     pub(crate) fn lipcast_package_close(package: *mut RawPackage);
+    pub(crate) fn lipcast_stream_enter(device: i8, stream: *mut *mut RawStream) -> *mut c_char;
+    pub(crate) fn lipcast_stream_leave(stream: *mut RawStream) -> *mut c_char;
+    pub(crate) fn lipcast_graph_begin(beside: *mut RawGraph, graph: *mut *mut RawGraph) -> *mut c_char;
+    pub(crate) fn lipcast_graph_end(graph: *mut RawGraph) -> *mut c_char;
+    pub(crate) fn lipcast_graph_replay(graph: *mut RawGraph) -> *mut c_char;
+    pub(crate) fn lipcast_graph_free(graph: *mut RawGraph);
     pub(crate) fn lipcast_device_memory(device: i8, allocated: *mut i64, reserved: *mut i64) -> *mut c_char;
     pub(crate) fn lipcast_torch_version() -> *const c_char;
 }
