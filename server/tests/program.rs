@@ -195,6 +195,32 @@ fn render_names_what_it_cannot_do_and_loads_only_what_it_was_asked_for() {
 }
 
 #[test]
+fn what_is_rendered_does_not_take_the_place_of_the_speech() {
+    let folder = tempfile::tempdir().unwrap();
+    let speech = folder.path().join("speech.wav");
+    fs::write(&speech, "a recording").unwrap();
+    std::os::unix::fs::symlink("speech.wav", folder.path().join("link")).unwrap();
+    for target in ["speech.wav", "./speech.wav", "link"] {
+        let output = output(folder.path(), &["render", "--audio", "speech.wav", "-o", target]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.contains("is the speech itself"), "{text}");
+        assert_eq!(fs::read(&speech).unwrap(), b"a recording");
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_an_error_and_not_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.toml"), "").unwrap();
+    let limited = format!("ulimit -f 64; exec {} render", env!("CARGO_BIN_EXE_lipcast"));
+    let mut shell = Command::new("bash");
+    let output = shell.current_dir(folder.path()).args(["-c", &limited]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_some_and(|code| code != 0), "{:?}: {text}", output.status);
+    assert!(text.contains("disk") || text.contains("too large"), "{text}");
+}
+
+#[test]
 fn a_library_that_is_not_built_is_named_and_not_the_host() {
     let folder = tempfile::tempdir().unwrap();
     let config = "[engine]\nbackends = [\"talker\"]\n[backend.talker]\nlibrary = \"/nowhere/libtalker.so\"\n";
@@ -355,15 +381,16 @@ fn it_serves_and_ends_politely_on_either_signal() {
 fn the_doctor_names_what_a_backend_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let nano = Path::new(env!("CARGO_MANIFEST_DIR")).join("../backends/musetalk/tests/data/nano");
-    let doctor = |config: &str| {
+    let doctor_of = |engine: &str, backend: &str, config: &str| {
         let text = format!(
-            "[engine]\nbackends = [\"onnx\"]\n[backend.onnx]\nlibrary = \"liblipcast_onnx.so\"\n\
+            "[engine]\nbackends = [\"onnx\"]\n{engine}[backend.onnx]\nlibrary = \"liblipcast_onnx.so\"\n{backend}\
              [backend.onnx.config]\n{config}"
         );
         fs::write(folder.path().join("config.toml"), text).unwrap();
         let output = output(folder.path(), &["doctor"]);
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
+    let doctor = |config: &str| doctor_of("", "", config);
     let (code, text) = doctor("");
     assert!(code == Some(1) && text.contains("no `bundle` in [backend.onnx.config]"), "{text}");
     assert_eq!(doctor("bundle = \"\"\n"), (code, text));
@@ -371,8 +398,19 @@ fn the_doctor_names_what_a_backend_lacks() {
     let bundle = format!("bundle = {:?}\n", nano.display().to_string());
     let (code, text) = doctor(&bundle);
     assert!(code == Some(0) && text.contains("onnx fp32 speaks and prepares"), "{text}");
-    let (code, text) = doctor(&(bundle + "decoder = \"taesd\"\n"));
+    let (code, text) = doctor(&(bundle.clone() + "decoder = \"taesd\"\n"));
     assert!(code == Some(1) && text.contains("has no taesd_decoder: set decoder = \"sd-vae\""), "{text}");
+
+    let (code, text) = doctor(&format!("{bundle}precision = \"fp16\"\n"));
+    assert!(
+        code == Some(1) && text.contains("precision = \"fp16\" and the bundle has its onnx networks in fp32"),
+        "{text}"
+    );
+    let (code, text) = doctor_of("host = \"/nowhere/backend-host\"\n", "", &bundle);
+    assert!(code == Some(1) && text.contains("engine.host: /nowhere/backend-host: no such file"), "{text}");
+    fs::write(folder.path().join("text.so"), "a text").unwrap();
+    let (code, text) = doctor_of("", "preload = [\"text.so\"]\n", &bundle);
+    assert!(code == Some(1) && text.contains("text.so: not a shared library"), "{text}");
 
     let (code, text) = doctor("bundel = \"x\"\n");
     assert!(code == Some(1) && text.contains("did you mean"), "{text}");

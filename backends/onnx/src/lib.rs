@@ -46,6 +46,8 @@ pub struct OnnxNetworks {
     /// UNet and decoder.
     generator: Generator,
     preparation: BTreeMap<Network, Slot>,
+    /// What slots are compared with when they are opened, if that was asked for.
+    listed: Option<Bundle>,
     target: Target,
     device: Device,
 }
@@ -94,7 +96,8 @@ impl Networks for OnnxNetworks {
             precision: precision.to_owned(),
             buckets,
         };
-        Ok(Self { whisper, generator, preparation, target, device })
+        let listed = settings.verify.then(|| bundle.clone());
+        Ok(Self { whisper, generator, preparation, listed, target, device })
     }
 
     fn device(&self) -> Device {
@@ -117,7 +120,12 @@ impl Networks for OnnxNetworks {
                     .ok_or_else(|| NetworkError::Missing(format!("the bundle has no {}", network.name())))?;
                 let opened = match slot.opened.take() {
                     Some(opened) => opened,
-                    None => Opened::open(&self.target, Role::Other, network, &slot.file)?,
+                    None => {
+                        if let Some(bundle) = &self.listed {
+                            bundle.verify_network(network)?;
+                        }
+                        Opened::open(&self.target, Role::Other, network, &slot.file)?
+                    }
                 };
                 slot.opened.insert(opened).run(inputs)
             }

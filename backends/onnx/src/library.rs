@@ -4,6 +4,7 @@
 //! why none is, can be told to an operator word by word.
 
 use std::env;
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -148,7 +149,12 @@ fn refused(path: &Path, error: &ort::LoadDynamicError) -> NetworkError {
         ort::LoadDynamicError::MissingApi { .. } => {
             NetworkError::Unsupported(format!("{path} is not ONNX Runtime"))
         }
-        error => NetworkError::Unsupported(format!("{path}: {error}")),
+        error => {
+            // The dynamic linker's own words come last.
+            let causes = std::iter::successors(Some(error as &dyn Error), |error| (*error).source());
+            let words: Vec<_> = causes.map(ToString::to_string).collect();
+            NetworkError::Unsupported(format!("{path}: {}", words.join(": ")))
+        }
     }
 }
 

@@ -77,7 +77,8 @@ impl Networks for TorchNetworks {
         let slots: BTreeMap<_, _> = Network::ALL
             .into_iter()
             .filter_map(|network| {
-                let source = script::source(bundle, network, kind, device, options.channels_last)?;
+                let mut source = script::source(bundle, network, kind, device, options.channels_last)?;
+                source.listed = (settings.verify && PREPARATION.contains(&network)).then(|| bundle.clone());
                 let packages = packages.remove(&network).unwrap_or_default();
                 Some((network, Slot { source, packages, script: None, proven: false }))
             })

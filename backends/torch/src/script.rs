@@ -22,6 +22,8 @@ pub(crate) struct Source {
     pub(crate) device: Device,
     /// Whether the weights of convolutions are laid out with their channels together.
     pub(crate) channels_last: bool,
+    /// What the file is compared with before it is loaded, where that is long after all were compared.
+    pub(crate) listed: Option<Bundle>,
 }
 
 /// A network on its device.
@@ -37,6 +39,9 @@ impl Script {
     /// # Errors
     /// That name the file.
     pub(crate) fn load(source: &Source) -> Result<Self, NetworkError> {
+        if let Some(bundle) = &source.listed {
+            bundle.verify_network(source.network)?;
+        }
         let name = source.file.display().to_string();
         let read = || -> Result<_, TchError> {
             let mut module = CModule::load_on_device(&source.file, source.device)?;
@@ -133,7 +138,7 @@ pub(crate) fn source(
 ) -> Option<Source> {
     let of = |kind| {
         let file = bundle.file(network, FORMAT, precision(kind))?;
-        Some(Source { network, file, kind, device, channels_last })
+        Some(Source { network, file, kind, device, channels_last, listed: None })
     };
     match network {
         Network::Unet | Network::VaeDecoder => of(kind),

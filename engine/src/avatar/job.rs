@@ -1,7 +1,9 @@
 //! A handle on long work: how far it is, and a way to stop it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::sync::lock;
 
 /// What a preparation is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,11 @@ pub struct Progress {
 
 /// Shared between the thread that works and those that watch; clones are the same job.
 #[derive(Debug, Clone, Default)]
-pub struct Job(Arc<State>);
+pub struct Job {
+    state: Arc<State>,
+    /// Of a part of it: whether that alone was cancelled.
+    part_cancelled: Option<Arc<AtomicBool>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -51,6 +57,7 @@ struct State {
     progress: AtomicU32,
     /// Of the backend's own part, permille and one; 0 before it begins.
     backend: AtomicU32,
+    notes: Mutex<Vec<String>>,
 }
 
 impl Job {
@@ -59,9 +66,14 @@ impl Job {
         Self::default()
     }
 
+    /// A part of it: its progress is the whole's, and it can be cancelled by itself.
+    pub fn part(&self) -> Self {
+        Self { state: self.state.clone(), part_cancelled: Some(Arc::default()) }
+    }
+
     /// Where the work is.
     pub fn progress(&self) -> Progress {
-        let packed = self.0.progress.load(Ordering::Relaxed);
+        let packed = self.state.progress.load(Ordering::Relaxed);
         let stage = match packed >> 16 {
             0 => Stage::Waiting,
             1 => Stage::Opening,
@@ -75,28 +87,39 @@ impl Job {
     /// How far a backend is with what it makes of the avatar, which follows the store's part: 0 to 1000, never going
     /// back; `None` before it begins.
     pub fn backend_permille(&self) -> Option<u16> {
-        Some(self.0.backend.load(Ordering::Relaxed).checked_sub(1)? as u16)
+        Some(self.state.backend.load(Ordering::Relaxed).checked_sub(1)? as u16)
     }
 
     /// Asks the work to stop; it does so within about one frame, and leaves nothing behind.
     pub fn cancel(&self) {
-        self.0.cancelled.store(true, Ordering::Relaxed);
+        self.part_cancelled.as_deref().unwrap_or(&self.state.cancelled).store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Job::cancel`] was called.
+    /// Whether [`Job::cancel`] was called, of a part also whether it was of the whole.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::Relaxed)
+        let part = self.part_cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Relaxed));
+        part || self.state.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Tells what did not keep it from succeeding, and whoever began it should know, in a line.
+    pub fn note(&self, text: String) {
+        lock(&self.state.notes).push(text);
+    }
+
+    /// What was [noted](Job::note).
+    pub fn notes(&self) -> Vec<String> {
+        lock(&self.state.notes).clone()
     }
 
     /// Tells the watchers; called by the worker only.
     pub(crate) fn set(&self, stage: Stage, permille: u16) {
         let packed = ((stage as u32) << 16) | u32::from(permille.min(1000));
-        self.0.progress.fetch_max(packed, Ordering::Relaxed);
+        self.state.progress.fetch_max(packed, Ordering::Relaxed);
     }
 
     /// Tells the watchers how far the backend says it is; called by its thread only.
     pub(crate) fn set_backend(&self, permille: u32) {
-        self.0.backend.fetch_max(permille.min(1000) + 1, Ordering::Relaxed);
+        self.state.backend.fetch_max(permille.min(1000) + 1, Ordering::Relaxed);
     }
 }
 
@@ -110,9 +133,13 @@ mod tests {
         let watcher = job.clone();
         assert_eq!(watcher.progress(), Progress { stage: Stage::Waiting, permille: 0 });
         job.set(Stage::Frames, 412);
-        job.set(Stage::Opening, 20);
+        job.part().set(Stage::Opening, 20);
         assert_eq!(watcher.progress(), Progress { stage: Stage::Frames, permille: 412 });
+        let part = job.part();
+        part.cancel();
+        assert!(part.is_cancelled() && part.clone().is_cancelled());
+        assert!(!job.is_cancelled() && !job.part().is_cancelled());
         watcher.cancel();
-        assert!(job.is_cancelled());
+        assert!(job.is_cancelled() && job.part().is_cancelled());
     }
 }

@@ -15,8 +15,12 @@ const PT_LOAD: u32 = 1;
 const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 
-/// Refuses what is no whole 64-bit little-endian shared object for this machine.
-pub(super) fn check(path: &Path) -> Result<(), Refusal> {
+/// Refuses what is no whole 64-bit little-endian shared object for this machine, by its headers alone: nothing of it is
+/// run.
+///
+/// # Errors
+/// What it is instead.
+pub fn check(path: &Path) -> Result<(), Refusal> {
     let file = File::open(path).map_err(Refusal::Unreadable)?;
     let length = file.metadata().map_err(Refusal::Unreadable)?.len();
     let mut identity = [0; 20];

@@ -20,6 +20,7 @@ mod slot;
 mod source;
 
 pub use checks::FrameResult;
+pub use elf::check as check_library;
 pub use error::{LoadError, Refusal};
 pub use inferer::{FrameRequest, Inferer, Session};
 pub use instance::{Avatar, Instance};

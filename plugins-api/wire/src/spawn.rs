@@ -151,9 +151,12 @@ impl Child {
         matches!(rustix::event::poll(&mut end, Some(&now)), Ok(1))
     }
 
-    /// The signal that ended it.
-    pub fn signal(&self) -> Option<i32> {
-        self.ended.and_then(|status| status.signal())
+    /// Whether a signal ended it that a fault of its own raises: none that come from others, such as the system's when
+    /// memory runs out.
+    pub fn crashed(&self) -> bool {
+        let others = [Signal::HUP, Signal::INT, Signal::KILL, Signal::TERM];
+        let signal = self.ended.and_then(|status| status.signal());
+        signal.is_some_and(|number| others.iter().all(|signal| signal.as_raw() != number))
     }
 
     /// Ends it at once, with everything in its process group.

@@ -68,7 +68,7 @@ pub struct JobRecord {
     pub stage: &'static str,
     /// Of the whole, 0 to 1.
     pub progress: f64,
-    /// Why it failed.
+    /// Why it failed; of one that succeeded, which backends cannot show the avatar, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -181,7 +181,10 @@ impl Entry {
     fn record(&self) -> JobRecord {
         let (state, detail) = match &*self.outcome.borrow() {
             None => (JobState::Running, None),
-            Some(Outcome::Succeeded) => (JobState::Succeeded, None),
+            Some(Outcome::Succeeded) => {
+                let notes = self.job.notes();
+                (JobState::Succeeded, (!notes.is_empty()).then(|| notes.join("; ")))
+            }
             Some(Outcome::Failed(detail)) => (JobState::Failed, Some(detail.clone())),
             Some(Outcome::Cancelled) => (JobState::Cancelled, Some("cancelled".to_owned())),
         };

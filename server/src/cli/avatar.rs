@@ -82,6 +82,7 @@ fn prepare(stages: &Stages, id: Option<AvatarId>, path: &Path) -> Result<(), Cli
     let prepared = progress::of_job(&job, || stages.prepare(&id, path, &job)).map_err(failed)?;
     println!("{}", line(&AvatarSummary::of(&prepared)));
     print_report(&prepared);
+    job.notes().iter().for_each(|note| println!("    {note}"));
     Ok(())
 }
 

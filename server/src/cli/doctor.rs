@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lipcast_musetalk::bundle::{self, Report};
 use lipcast_musetalk::settings::Settings;
+use lipcast_plugins_api::loader::check_library;
 use serde::Serialize;
 
 use super::{CliError, failed, load};
@@ -48,6 +49,7 @@ pub(super) fn run(settings: Option<&Path>, arguments: &Arguments) -> Result<(), 
         let config = load(settings)?;
         let mut findings: Vec<_> = ["ffmpeg", "ffprobe"].map(program).into();
         findings.push(landmarks(&config.media.landmarks));
+        findings.push(host(&config.engine.host));
         findings.extend(config.engine.backends.iter().flat_map(|b| backend(b, &config.engine, &examine)));
         findings
     } else {
@@ -89,6 +91,31 @@ fn landmarks(path: &Path) -> Finding {
     Finding { about: "media.landmarks".to_owned(), ok, text, bundle: None }
 }
 
+/// The program that opens libraries in processes of their own.
+fn host(path: &Path) -> Finding {
+    let ok = path.is_file();
+    let text = if ok {
+        path.display().to_string()
+    } else {
+        format!(
+            "{}: no such file; it opens backends in processes of their own, and comes with lipcast",
+            path.display()
+        )
+    };
+    Finding { about: "engine.host".to_owned(), ok, text, bundle: None }
+}
+
+/// What is wrong with the first of `libraries` with which something is.
+fn broken<'a>(libraries: impl IntoIterator<Item = &'a PathBuf>) -> Option<String> {
+    libraries.into_iter().find_map(|library| {
+        let path = library.display();
+        if !library.is_file() {
+            return Some(format!("{path}: no such file"));
+        }
+        check_library(library).err().map(|refusal| format!("{path}: {refusal}"))
+    })
+}
+
 /// What a backend is started from, and the bundle that its settings name.
 fn backend(
     backend: &BackendConfig,
@@ -99,24 +126,34 @@ fn backend(
     let (ok, text) = match plugins::find(engine, &backend.source, &backend.preload) {
         Err(error) => (false, error.to_string()),
         Ok(found) => match found.program {
-            Program::Library { file, .. } if file.is_file() => (true, file.display().to_string()),
-            Program::Library { file, .. } => (false, format!("{}: no such file", file.display())),
+            Program::Library { file, preload } => match broken(preload.iter().chain([&file])) {
+                Some(wrong) => (false, wrong),
+                None => (true, file.display().to_string()),
+            },
             Program::Exec { command, folder } => {
                 (true, format!("{} in {}", command.join(" "), folder.display()))
             }
         },
     };
-    let is_musetalk = MUSETALK.iter().any(|library| text.ends_with(library));
+    let format = MUSETALK.iter().find(|(library, _)| text.ends_with(library)).map(|(_, format)| *format);
     let mut findings = vec![Finding { about: about.clone(), ok, text, bundle: None }];
     let setting = |key: &str| backend.config.get(key).and_then(|value| value.as_str());
     match setting("bundle").filter(|folder| !folder.is_empty()) {
         Some(folder) => {
             let report = examine(&backend.folder.join(folder));
-            let missing = lacks_decoder(&report, setting("decoder").unwrap_or("sd-vae"));
+            let decoder = lacks_decoder(&report, setting("decoder").unwrap_or("sd-vae"));
+            let precision = format
+                .and_then(|format| lacks_precision(&report, format, setting("precision").unwrap_or("auto")));
             findings.push(of_bundle(&about, report));
-            findings.extend(missing.map(|text| Finding { about, ok: false, text, bundle: None }));
+            let missing = [decoder, precision].into_iter().flatten();
+            findings.extend(missing.map(|text| Finding {
+                about: about.clone(),
+                ok: false,
+                text,
+                bundle: None,
+            }));
         }
-        None if is_musetalk => {
+        None if format.is_some() => {
             let text = format!(
                 "no `bundle` in [backend.{}.config]; docs/musetalk.md tells how one is made",
                 backend.name
@@ -125,15 +162,36 @@ fn backend(
         }
         None => {}
     }
-    if is_musetalk && let Err(error) = Settings::read(backend.config.clone()) {
+    if format.is_some()
+        && let Err(error) = Settings::read(backend.config.clone())
+    {
         let text = format!("[backend.{}.config]: {}", backend.name, error.message);
         findings.push(Finding { about: format!("backend {}", backend.name), ok: false, text, bundle: None });
     }
     findings
 }
 
-/// The plugins that need a bundle.
-const MUSETALK: [&str; 2] = ["/liblipcast_onnx.so", "/liblipcast_torch.so"];
+/// The plugins that need a bundle, and the format of networks that each reads.
+const MUSETALK: [(&str, &str); 2] =
+    [("/liblipcast_onnx.so", "onnx"), ("/liblipcast_torch.so", "torchscript")];
+
+/// What to do where a bundle can speak, but not as this runtime reads it and in the precision that is set.
+fn lacks_precision(report: &Report, format: &str, precision: &str) -> Option<String> {
+    let speaking = || report.variants.iter().filter(|variant| variant.speaks);
+    let there: Vec<_> = speaking().filter(|variant| variant.format == format).collect();
+    if speaking().count() == 0 || there.iter().any(|variant| ["auto", variant.precision].contains(&precision))
+    {
+        return None;
+    }
+    if there.is_empty() {
+        return Some(format!("the bundle has no {format} networks: export it with `--formats {format}`"));
+    }
+    let others: Vec<_> = there.iter().map(|variant| variant.precision).collect();
+    Some(format!(
+        "precision = \"{precision}\" and the bundle has its {format} networks in {}",
+        others.join(", ")
+    ))
+}
 
 /// What to do where a bundle can speak, but not with the decoder that is set.
 fn lacks_decoder(report: &Report, decoder: &str) -> Option<String> {

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, ConfigError};
 
@@ -104,6 +105,7 @@ pub fn run() -> ExitCode {
     let settings = arguments.config.as_deref();
     let quiet = !matches!(arguments.command, None | Some(Command::Serve(_)));
     let _log = quiet.then(telemetry::start_quietly);
+    outlive_file_limits();
     let outcome = match arguments.command {
         None => serve::run(settings, serve::Arguments::default()),
         Some(Command::Serve(own)) => serve::run(settings, own),
@@ -122,6 +124,20 @@ pub fn run() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "{error}");
             ExitCode::from(error.code())
         }
+    }
+}
+
+/// A file that would grow beyond the process's limit (`ulimit -f`) is an error of whoever writes it, as a full disk is,
+/// and not the end of the program, which is what the signal would be that comes with it.
+fn outlive_file_limits() {
+    let listen = |runtime: tokio::runtime::Runtime| {
+        let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        runtime.block_on(async { signal(kind).map(drop) })
+    };
+    // The handler stays when its stream is dropped. Without one everything else works as well.
+    let listening = tokio::runtime::Builder::new_current_thread().enable_io().build().and_then(listen);
+    if let Err(error) = listening {
+        tracing::debug!(%error, "no handler for SIGXFSZ");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The same input gives the same file.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -45,6 +46,12 @@ enum AudioCodec {
 
 pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
     let mut config = load(settings)?;
+    if let Some(speech) = &arguments.audio
+        && is_same(speech, &arguments.output)
+    {
+        let name = arguments.output.display();
+        return Err(CliError::Failed(format!("--output {name} is the speech itself; name another file")));
+    }
     if let Some(name) = &arguments.backend {
         keep_only(&mut config.engine.backends, name)?;
     }
@@ -90,4 +97,10 @@ pub(super) fn run(settings: Option<&Path>, arguments: Arguments) -> Result<(), C
         summary.bytes as f64 / 1e6
     );
     Ok(())
+}
+
+/// Whether both names are of one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
 }

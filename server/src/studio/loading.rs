@@ -130,10 +130,15 @@ impl Loading {
         match self.at_once(avatar, instance) {
             Found::Loaded(there) => Ok(there),
             Found::Failed(reason) => Err(reason),
-            Found::Missing if self.begin(avatar, instance, State::Preparing(job.clone())) => {
-                self.prepare(avatar, instance, frames, job)
+            Found::Missing => {
+                // Whoever forgets the instance stops this, and not all that its caller does.
+                let part = job.part();
+                if !self.begin(avatar, instance, State::Preparing(part.clone())) {
+                    return self.outcome(avatar, instance, job);
+                }
+                let loaded = self.prepare(avatar, instance, frames, &part);
+                loaded.map_err(|reason| if part.is_cancelled() { stopped(job) } else { reason })
             }
-            Found::Missing => self.outcome(avatar, instance, job),
         }
     }
 
@@ -153,7 +158,7 @@ impl Loading {
                 Some(Entry { state: State::Loaded(there), .. }) => return Ok(there.clone()),
                 Some(Entry { state: State::Failed(reason, _), .. }) => return Err(reason.clone()),
                 Some(Entry { state: State::Preparing(_) | State::Loading, .. }) if !job.is_cancelled() => {}
-                _ => return Err("cancelled".to_owned()),
+                _ => return Err(stopped(job)),
             }
             entries = self.sleep(entries);
         }
@@ -269,6 +274,11 @@ impl State {
     fn is_under_way(&self) -> bool {
         matches!(self, Self::Loading | Self::Preparing(_))
     }
+}
+
+/// Why what was under way is not any more.
+fn stopped(job: &Job) -> String {
+    if job.is_cancelled() { "cancelled" } else { "it was started anew meanwhile" }.to_owned()
 }
 
 fn panicked<T>() -> Result<T, String> {

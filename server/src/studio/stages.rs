@@ -198,14 +198,16 @@ impl Stages {
         let (avatar, frames) = self.gallery.prepare(id, source, job)?;
         // What was loaded is of the avatar that had the name before.
         self.loading.forget(id);
-        let (mut frames, mut refused) = (Some(frames), Vec::new());
-        let mut ready = self.backends.ready().into_iter();
-        while let Some(instance) = ready.next() {
-            match self.loading.wait(&avatar, &instance, frames.take(), job) {
+        let (mut frames, mut asked, mut refused) = (Some(frames), Vec::new(), Vec::new());
+        while let Some(instance) = self.another(&asked) {
+            let loaded = self.loading.wait(&avatar, &instance, frames.take(), job);
+            asked.push(instance.clone());
+            match loaded {
                 Ok(_) => {
-                    if let Some(next) = ready.next() {
+                    if let Some(next) = self.another(&asked) {
                         self.loading.in_background(&avatar, &next, Haste::Later);
                     }
+                    refused.iter().for_each(|reason| job.note(format!("it cannot be shown on {reason}")));
                     return Ok(avatar);
                 }
                 Err(_) if job.is_cancelled() => return Err(StudioError::Cancelled),
@@ -214,6 +216,15 @@ impl Stages {
         }
         let reasons = refused.join("; ");
         Err(StudioError::Conflict(format!("avatar \"{id}\" was made, but no backend can show it: {reasons}")))
+    }
+
+    /// The first backend that is ready and was not asked, nor before it was started anew more than once.
+    fn another(&self, asked: &[Arc<dyn Instance>]) -> Option<Arc<dyn Instance>> {
+        let is_new = |instance: &Arc<dyn Instance>| {
+            let former = asked.iter().filter(|former| former.name() == instance.name());
+            former.clone().all(|former| !Arc::ptr_eq(former, instance)) && former.count() < 2
+        };
+        self.backends.ready().into_iter().find(is_new)
     }
 
     /// Who can show `avatar`, in order of preference, for whoever has time: each backend is loaded when it is asked

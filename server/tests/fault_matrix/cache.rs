@@ -13,7 +13,7 @@ use crate::scene::{
     signal, turns, until, watch_as,
 };
 use crate::store::{face, prepare};
-use crate::whole::{post, program, request};
+use crate::whole::{self, get, post, program, request};
 
 /// Mutants of a blob: what is done to the file, and what is written with a checksum that fits.
 const MUTANTS: usize = 45;
@@ -187,6 +187,45 @@ fn row_16_damaged_blobs() {
         "a bit of the avatar's own frames that has turned is found when the avatar is verified, not when it is opened, \
          which takes milliseconds however long the clip is; until then it is a speck in a picture",
     );
+}
+
+#[test]
+fn row_16_a_reload_while_it_prepares() {
+    let mut row = Row::begin(
+        "a backend is reloaded while it prepares an avatar, and one cannot show it at all",
+        "the avatar is prepared by the new one; its job succeeds, and tells who cannot show it",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let begun = folder.path().join("begun");
+    let slow = format!(
+        "{{ in = \"prepare_avatar\", do = \"hang\", ms = 20000, unless_file = \"{}\" }}",
+        begun.display()
+    );
+    let clip = face(folder.path());
+    let mut rig = serve_by(program(), &chaos_before_probe(&slow), &[("face.mp4", &clip)]);
+    let prepared = std::thread::scope(|scope| {
+        let preparing = scope.spawn(|| prepare(&rig, "face"));
+        until("it prepares", || begun.exists());
+        forget(&rig);
+        preparing.join().unwrap()
+    });
+    assert_eq!(prepared["status"], "success", "{prepared}: {}", rig.log());
+    Kept::of(&rig);
+    row.measured("prepared_by", backend_of_a_session(&rig, "after"));
+    assert_eq!(backend_of_a_session(&rig, "again"), "chaos");
+    assert_alive(&mut rig);
+
+    let fails = "{ in = \"prepare_avatar\", do = \"fail\", message = \"no room\" }";
+    let rig = serve_by(program(), &chaos_before_probe(fails), &[("face.mp4", &clip)]);
+    let body = whole::form("file", "face.mp4", &clip);
+    let accepted = request(&rig, "POST", "/v1/avatars/face/source", whole::FORM, &body);
+    let job = accepted.json()["job"].as_str().unwrap_or_default().to_owned();
+    let record = || get(&rig, &format!("/v1/jobs/{job}")).json();
+    until("it is prepared", || record()["state"] != "running");
+    let record = record();
+    assert_eq!(record["state"], "succeeded", "{accepted:?} {record}");
+    let detail = record["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("cannot be shown on chaos") && detail.contains("no room"), "{record}");
 }
 
 fn cut(file: &Path) {

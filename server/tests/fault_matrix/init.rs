@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use lipcast_server::bench::rig::Rig;
+use rustix::process::Signal;
 
 use crate::row::Row;
 use crate::scene::{
     CHAOS, PROBE, assert_alive, assert_continuous, assert_flawless, backend, chaos_before_probe, drawn_by,
-    ms, restarts, serve, settings, start, until, warnings, watch, watch_as,
+    ms, process, restarts, serve, settings, signal, start, until, warnings, watch, watch_as,
 };
 use crate::whole::{get, program, root};
 
@@ -188,6 +189,22 @@ fn row_03_init_hangs() {
     );
     row.measured("told_as", state());
     assert_alive(&mut rig);
+}
+
+#[test]
+fn row_03_killed_while_it_starts() {
+    let mut row = Row::begin(
+        "a backend is killed from outside while it starts, as by a system that is out of memory",
+        "it is started again: nothing says that its library is at fault",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let begun = folder.path().join("begun");
+    let hangs = format!("{{ in = \"create\", do = \"hang\", unless_file = \"{}\" }}", begun.display());
+    let rig = start(program(), &settings("\"chaos\", \"probe\"", "", &hangs), &[]);
+    until("it starts", || begun.exists());
+    signal(process(&rig, "chaos"), Signal::KILL);
+    row.measured("ready_after_ms", ms(until("it serves", || backend(&rig, "chaos")["state"] == "ready")));
+    assert_eq!(restarts(&rig, "chaos"), 1);
 }
 
 #[test]

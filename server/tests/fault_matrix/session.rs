@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::row::Row;
 use crate::scene::{
-    assert_alive, assert_control, assert_survived, chaos_before_probe, process, restarts, serve, signal,
-    turns, until, watch,
+    assert_alive, assert_control, assert_survived, backend, chaos_before_probe, ms, process, restarts,
+    running, serve, signal, turns, until, until_within, watch,
 };
 use crate::whole::get;
 
@@ -133,6 +133,27 @@ fn row_07_a_health_call_that_hangs() {
     assert_eq!(turns(&report)[..2], [1, 0], "{report}");
     assert_eq!(restarts(&rig, "chaos"), 1, "{}", rig.log());
     assert!(rig.log().contains("its health call does not return"), "{}", rig.log());
+    assert_alive(&mut rig);
+}
+
+#[test]
+fn row_07_stopped_while_nobody_speaks() {
+    let mut row = Row::begin(
+        "a backend's process is stopped (SIGSTOP) while nobody speaks",
+        "after twenty unanswered questions without a beat of its heart the process is replaced",
+    );
+    let mut rig = serve(&chaos_before_probe(""));
+    let stopped = process(&rig, "chaos");
+    signal(stopped, Signal::STOP);
+    let replaced = || running(&rig, "chaos").is_some_and(|process| process != stopped);
+    row.measured(
+        "replaced_after_ms",
+        ms(until_within(Duration::from_secs(90), "it is replaced", || {
+            replaced() && backend(&rig, "chaos")["state"] == "ready"
+        })),
+    );
+    assert_eq!(restarts(&rig, "chaos"), 1, "{}", rig.log());
+    assert!(rig.log().contains("it gives no sign of life"), "{}", rig.log());
     assert_alive(&mut rig);
 }
 

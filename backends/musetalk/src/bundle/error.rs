@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use lipcast_plugins_api::author::{Code, Error};
 
+use crate::networks::NetworkError;
+
 /// Why a bundle is refused: one line that begins with the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
@@ -66,6 +68,17 @@ impl BundleError {
             Self::Missing { .. } => Code::ModelMissing,
             Self::Corrupt { .. } => Code::ModelCorrupt,
             Self::Unfit { .. } => Code::InvalidArg,
+        }
+    }
+}
+
+impl From<BundleError> for NetworkError {
+    fn from(error: BundleError) -> Self {
+        let text = error.to_string();
+        match error {
+            BundleError::Missing { .. } => Self::Missing(text),
+            BundleError::Corrupt { .. } => Self::Corrupt(text),
+            BundleError::Unfit { .. } => Self::Unsupported(text),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use lipcast_musetalk::networks::{FACE, Network};
+use lipcast_musetalk::settings::RuntimeSettings;
 use lipcast_musetalk::{NetworkError, Networks};
 
 use crate::common::{Copy, folder, noise, open, settings};
@@ -43,4 +44,25 @@ fn a_file_that_is_cut_or_no_model_is_refused_by_name() {
             assert!(!error.to_string().contains('\n'), "{error}");
         }
     }
+}
+
+#[test]
+fn a_file_that_was_replaced_is_refused_when_it_is_opened_again() {
+    let copy = Copy::of("nano");
+    let settings = RuntimeSettings { verify: true, ..settings() };
+    let mut networks = open(copy.folder.path(), &settings).unwrap();
+    let mut encode = || {
+        networks.release();
+        networks.run(Network::VaeEncoder, &[noise(1, &[1, 3, FACE, FACE])])
+    };
+    let path = copy.path("vae_encoder.pt");
+    let whole = fs::read(&path).unwrap();
+    let before = encode().unwrap();
+    let mut other = whole.clone();
+    other[whole.len() / 2] ^= 1;
+    fs::write(&path, other).unwrap();
+    let Err(NetworkError::Corrupt(message)) = encode() else { panic!("it was taken") };
+    assert!(message.starts_with(&path.display().to_string()) && message.contains("sha256"), "{message}");
+    fs::write(&path, whole).unwrap();
+    assert_eq!(encode().unwrap(), before);
 }

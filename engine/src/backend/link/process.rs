@@ -38,6 +38,10 @@ const HEALTH_MISSES: u32 = 3;
 /// has fewer, and is waited for.
 const BEATS_A_MISS: u32 = 5;
 
+/// How many times in a row a process without a single beat may not answer. No starving lasts that long: it was stopped,
+/// and would be called ready for ever while nobody speaks.
+const STILL_MISSES: u32 = 20;
+
 /// Between the closing of a dying process's socket and its end, amply.
 const A_MOMENT: Duration = Duration::from_millis(20);
 
@@ -252,8 +256,7 @@ impl ProcessLink {
         self.leaving.store(true, Ordering::Relaxed);
         self.over = true;
         // A library that crashes while it is opened will crash again.
-        let barred =
-            self.has_library && self.opened.is_none() && !self.killed && self.child.signal().is_some();
+        let barred = self.has_library && self.opened.is_none() && !self.killed && self.child.crashed();
         self.told.push_back(LinkEvent::Died { reason, barred });
     }
 }
@@ -362,11 +365,14 @@ impl Link for ProcessLink {
                     if misses == 1 {
                         self.deaf_since = beat;
                     }
-                    let lived = beat.wrapping_sub(self.deaf_since) >= BEATS_A_MISS * (misses - 1);
-                    if misses < HEALTH_MISSES || !lived {
+                    let lived = beat.wrapping_sub(self.deaf_since);
+                    if misses >= HEALTH_MISSES && lived >= BEATS_A_MISS * (misses - 1) {
+                        LinkEvent::Broken("its health call does not return".to_owned())
+                    } else if misses >= STILL_MISSES && lived == 0 {
+                        LinkEvent::Broken("it gives no sign of life, as if it was stopped".to_owned())
+                    } else {
                         continue;
                     }
-                    LinkEvent::Broken("its health call does not return".to_owned())
                 }
                 News::Broken(reason) => LinkEvent::Broken(reason),
             });
