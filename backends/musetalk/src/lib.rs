@@ -44,6 +44,8 @@ mod backend;
 
 mod error;
 
+mod file;
+
 pub mod import;
 
 pub mod parity;

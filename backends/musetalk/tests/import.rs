@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lipcast_musetalk::import::{BOXES_ASSET, ImportError, MASKS_ASSET, Masks, MuseTalkAvatar};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/avatar")
@@ -83,6 +84,28 @@ fn what_does_not_fit_is_refused_with_the_files_name() {
     let target = tempfile::tempdir().unwrap();
     let error = avatar.write_source(target.path()).unwrap_err().to_string();
     assert!(error.ends_with("00000000.png: 20x20 pixels for a square of 24"), "{error}");
+}
+
+/// A pipe is waited for without end.
+#[test]
+fn what_is_no_file_is_refused_without_waiting() {
+    for name in ["avator_info.json", "coords.pkl", "mask_coords.pkl", "full_imgs/00000001.png"] {
+        let folder = copy();
+        let path = folder.path().join(name);
+        fs::remove_file(&path).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert!(refusal(folder.path()).ends_with(&format!("{name}: not a file")), "{name}");
+    }
+}
+
+#[test]
+fn a_file_far_larger_than_any_list_of_boxes_is_not_read() {
+    let folder = copy();
+    let size = (256 << 20) + 1;
+    // It takes no room on the disk.
+    fs::File::create(folder.path().join("coords.pkl")).unwrap().set_len(size).unwrap();
+    let error = refusal(folder.path());
+    assert!(error.contains("coords.pkl: 268435457 bytes; at most 268435456 are read"), "{error}");
 }
 
 /// A pickle is a program; this one would have the system list a folder.

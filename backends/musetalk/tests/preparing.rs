@@ -121,6 +121,12 @@ fn no_face_at_all_is_refused_with_the_count() {
     let (code, message) = refusal(prepare(&instance, &outside));
     assert_eq!(code, Code::InvalidArg);
     assert!(message.starts_with("6 of the 6 frames of 320x288 show a face, and each"), "{message}");
+
+    // Boxes of an import that was made for another picture.
+    let huge = serde_json::to_vec(&[[-4000, -4000, 4000, 4000]; 6]).unwrap();
+    let huge = Clip { assets: vec![(BOXES_ASSET.into(), huge.into())], ..Clip::default() };
+    let (_, message) = refusal(prepare(&instance, &huge));
+    assert!(message.contains("larger than three pictures"), "{message}");
 }
 
 #[test]

@@ -189,10 +189,17 @@ impl TorchNetworks {
     /// Runs what speech needs once, so that it is loaded and what is broken is refused now. TorchScript looks at the
     /// first run of each shape, and rewrites its graph in the second.
     fn first_runs(&mut self) -> Result<(), NetworkError> {
+        let files: Vec<_> =
+            self.slots.iter().map(|(network, slot)| (network.name(), slot.source.file.clone())).collect();
         let unusable = |error| match error {
-            NetworkError::BadOutput(text) => NetworkError::Corrupt(format!(
-                "{text} in its first run: its weights are damaged, or too large"
-            )),
+            NetworkError::BadOutput(text) => {
+                // It begins with the network's name.
+                let named = files.iter().find(|(name, _)| text.split(' ').next() == Some(name));
+                let file = named.map_or_else(String::new, |(_, file)| format!("{}: ", file.display()));
+                NetworkError::Corrupt(format!(
+                    "{file}{text} in its first run: its weights are damaged, or too large"
+                ))
+            }
             other => other,
         };
         let mel = Tensor::new([1, MELS, FIRST_MELS], wave(MELS * FIRST_MELS));

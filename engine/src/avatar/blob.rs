@@ -40,12 +40,14 @@ impl Avatar {
                 }
             }
         }
-        tracing::warn!(avatar = %self.id(), blob = name, "a damaged blob is set aside and will be made again");
         self.change_manifest(|manifest| {
             manifest.blobs.remove(&name);
         })?;
         if path.exists() {
+            tracing::warn!(avatar = %self.id(), blob = name, "a damaged blob is set aside and will be made again");
             self.disk.rename(&path, &path.with_added_extension("bad"))?;
+        } else {
+            tracing::warn!(avatar = %self.id(), blob = name, "a blob is not there any more and will be made again");
         }
         Ok(None)
     }

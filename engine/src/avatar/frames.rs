@@ -20,6 +20,8 @@ pub(crate) struct FrameFormat {
     pub(crate) source_size: (usize, usize),
     pub(crate) fps: FrameRate,
     pub(crate) expected: Option<usize>,
+    /// Frames of the whole file, where its container counts them.
+    pub(crate) declared: Option<usize>,
     pub(crate) color_matrix: ColorMatrix,
     pub(crate) color_range: ColorRange,
 }
@@ -71,6 +73,7 @@ impl FrameStream {
                     source_size: info.source_size,
                     fps: info.fps,
                     expected: info.frame_count.map(|count| count as usize),
+                    declared: info.declared_frames.map(|count| count as usize),
                     color_matrix: info.color_matrix,
                     color_range: info.color_range,
                 }
@@ -81,6 +84,7 @@ impl FrameStream {
                 source_size: (Builtin::WIDTH, Builtin::HEIGHT),
                 fps: Builtin::fps(),
                 expected: Some(Builtin::FRAME_COUNT),
+                declared: None,
                 color_matrix: ColorMatrix::Rgb,
                 color_range: ColorRange::Full,
             },

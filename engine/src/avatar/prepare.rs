@@ -133,6 +133,7 @@ impl AvatarStore {
             },
             options: options.clone(),
             report: Report::new(&clip.faces, clip.truncated)
+                .cut_off(clip.format.declared)
                 .scaled(clip.format.source_size, (clip.format.width, clip.format.height)),
             files: draft.files.clone(),
             blobs: BTreeMap::new(),

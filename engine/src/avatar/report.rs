@@ -56,6 +56,20 @@ impl Report {
         report
     }
 
+    /// Adds that the source is cut off, when clearly fewer frames came than its file declares. Where only the
+    /// first ones were taken, nobody knows.
+    pub(crate) fn cut_off(mut self, declared: Option<usize>) -> Self {
+        let frames = self.frames;
+        // A change of the rate may cost a whole file its last frame or two.
+        let clearly_fewer = |declared: usize| frames + 2 + declared / 50 < declared;
+        if let Some(declared) = declared.filter(|declared| !self.truncated && clearly_fewer(*declared)) {
+            self.notes.push(format!(
+                "The source is cut off; only {frames} of the {declared} frames that it declares could be read."
+            ));
+        }
+        self
+    }
+
     /// Adds that frames were made smaller, when they were; sizes are width and height in pixels.
     pub(crate) fn scaled(mut self, source: (usize, usize), frames: (usize, usize)) -> Self {
         // One pixel less is an odd size cropped to an even one.
@@ -101,5 +115,20 @@ mod tests {
         assert_eq!(report.count(TooSmall), 3);
         assert_eq!(report.issues[0], IssueRun { issue: TooSmall, first: 0, last: 1 });
         assert_eq!(report.issues.len(), 4);
+    }
+
+    #[test]
+    fn clearly_fewer_frames_than_declared_are_a_cut_unless_no_more_were_taken() {
+        let noted = |frames, declared, truncated| {
+            let clip =
+                ClipFaces { faces: vec![None; frames], issues: vec![Vec::new(); frames], seen: frames };
+            let notes = Report::new(&clip, truncated).cut_off(declared).notes;
+            notes.iter().any(|note| note.starts_with("The source is cut off"))
+        };
+        assert!(noted(27, Some(100), false));
+        assert!(!noted(27, Some(100), true), "the limit was reached first");
+        assert!(!noted(27, None, false));
+        assert!(!noted(96, Some(100), false) && noted(95, Some(100), false));
+        assert!(!noted(1, Some(3), false) && !noted(3, Some(1), false));
     }
 }

@@ -106,6 +106,9 @@ pub struct VideoInfo {
     pub fps: FrameRate,
     /// How many frames to expect, if the file says; the reader's own count decides.
     pub frame_count: Option<u64>,
+    /// How many frames come out of the whole file, where its container counts them; fewer mean that it is cut
+    /// off.
+    pub declared_frames: Option<u64>,
     /// Matrix of the source. Untagged video counts as BT.709 when the coded height is 720 or more, otherwise
     /// as BT.601, as browsers take it.
     pub color_matrix: ColorMatrix,
@@ -264,6 +267,7 @@ impl VideoReader {
             source_size: size,
             fps: FrameRate::FPS_25,
             frame_count: Some(count),
+            declared_frames: None,
             color_matrix: ColorMatrix::Rgb,
             color_range: ColorRange::Full,
             codec: "images".to_owned(),
@@ -305,6 +309,7 @@ impl VideoReader {
             source_size,
             fps,
             frame_count,
+            declared_frames: declared_frames(stream, fps, frame_count),
             color_matrix: plan.matrix,
             color_range: plan.range,
             codec: stream.codec_name.clone(),
@@ -451,6 +456,15 @@ fn frame_rate(stream: &Stream) -> FrameRate {
     let (frames, seconds) =
         usual.filter(|rate| near(*rate) < 0.02).unwrap_or(((average * 1000.0).round() as u32, 1000));
     FrameRate::new(frames, seconds).unwrap_or(FrameRate::FPS_25)
+}
+
+/// The frames that the container counts, at the rate at which they come out. An edit list may hide some of
+/// them, which shows in the duration, and so in `expected`.
+fn declared_frames(stream: &Stream, fps: FrameRate, expected: Option<u64>) -> Option<u64> {
+    let counted = stream.nb_frames.parse::<u32>().ok().filter(|count| *count > 0)?;
+    let rate = ratio(&stream.avg_frame_rate, '/')?;
+    let declared = (f64::from(counted) / rate * fps.as_f64()).round() as u64;
+    Some(expected.map_or(declared, |expected| declared.min(expected)))
 }
 
 fn check_size(name: &str, (width, height): (usize, usize), limits: &VideoLimits) -> Result<(), MediaError> {

@@ -257,8 +257,38 @@ fn a_truncated_file_gives_the_frames_it_has_or_an_error() {
     assert!(message.contains("cut.mp4 is not a video") && message.contains("moov"), "{message}");
     let front = std::fs::read(files.ffmpeg("front.mp4", &format!("{encode} -movflags +faststart"))).unwrap();
     let cut = files.write("half.mp4", &front[..front.len() / 2]);
-    let (_, frames) = read(&cut).unwrap();
-    assert!((1..50).contains(&frames.len()), "{} frames", frames.len());
+    let (info, frames) = read(&cut).unwrap();
+    assert!((1..40).contains(&frames.len()), "{} frames", frames.len());
+    assert_eq!(info.declared_frames, Some(50));
+}
+
+/// Rates that change, edit lists and containers that count nothing must not make a whole file look cut.
+#[test]
+fn a_whole_file_gives_as_many_frames_as_it_declares() {
+    let files = Files::new();
+    let encode = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
+    let made = |name, rate: u32, filter: &str| {
+        let source = format!("-f lavfi -i testsrc2=s=160x120:r={rate}:d=2");
+        files.ffmpeg(name, &format!("{source} -vf {filter} -vsync vfr {encode}"))
+    };
+    let plain = made("plain.mp4", 25, "null");
+    let trimmed = format!("-ss 0.5 -i {} -t 1 -c copy", plain.display());
+    for (path, expected) in [
+        (made("fast.mp4", 120, "null"), 120),
+        (made("slides.mp4", 2, "null"), 50),
+        (made("varying.mp4", 30, "select=lt(n\\,20)+not(mod(n\\,3))"), 33),
+        (files.ffmpeg("trimmed.mp4", &trimmed), 27),
+        (files.ffmpeg("motion.avi", &format!("-i {} -c:v mpeg4", plain.display())), 50),
+        (plain, 50),
+    ] {
+        let name = path.display();
+        let (info, frames) = read(&path).unwrap();
+        let declared = info.declared_frames.unwrap_or_else(|| panic!("{name} declares nothing"));
+        assert!(declared.abs_diff(frames.len() as u64) <= 1, "{name}: {} of {declared}", frames.len());
+        assert!(frames.len().abs_diff(expected) <= 1, "{name}: {}", frames.len());
+    }
+    let matroska = made("counts-nothing.mkv", 25, "null");
+    assert_eq!(read(&matroska).unwrap().0.declared_frames, None);
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! for. What the numbers mean, and whether they are ours, is looked at by `check`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::BundleError;
 use super::model::Model;
+use crate::file;
 
 /// The manifest's name in a bundle.
 pub const MANIFEST: &str = "manifest.json";
@@ -112,11 +112,12 @@ impl Manifest {
     /// Reads `manifest.json` of `folder`.
     ///
     /// # Errors
-    /// When there is no folder, no manifest, or one that is not JSON, not ours, newer, or of another form.
+    /// When there is no folder, no manifest, or one that is not a file, not JSON, not ours, newer, or of
+    /// another form.
     pub fn read(folder: &Path) -> Result<Self, BundleError> {
         let path = folder.join(MANIFEST);
         let mut text = String::new();
-        let size = match File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)) {
+        let size = match file::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)) {
             Ok(size) => size as u64,
             Err(error) => return Err(unreadable(folder, &path, &error)),
         };
@@ -166,12 +167,27 @@ impl Manifest {
     /// The files of `model` in `format` and `precision`, the one to open first.
     pub fn files_of(&self, model: Model, format: &str, precision: &str) -> Option<&[String]> {
         let entry = self.model(model)?;
-        let own = entry.dtype.as_deref().unwrap_or(&self.dtype);
-        let files = entry
-            .formats
-            .get(&format!("{format}_{precision}"))
-            .or_else(|| entry.formats.get(format).filter(|_| own == precision))?;
-        (!files.is_empty()).then_some(files)
+        // A format without files is as good as none.
+        let files = |key: &str| entry.formats.get(key).filter(|files| !files.is_empty()).map(Vec::as_slice);
+        files(&format!("{format}_{precision}"))
+            .or_else(|| files(format).filter(|_| self.own_precision(entry) == precision))
+    }
+
+    /// The formats that have files of `model`, each with its precision.
+    pub fn variants_of(&self, model: Model) -> Vec<(&str, &str)> {
+        let Some(entry) = self.model(model) else { return Vec::new() };
+        let there = entry.formats.iter().filter(|(_, files)| !files.is_empty());
+        there
+            .map(|(key, _)| match key.rsplit_once('_') {
+                Some((format, precision @ ("fp32" | "fp16"))) => (format, precision),
+                _ => (key.as_str(), self.own_precision(entry)),
+            })
+            .collect()
+    }
+
+    /// The precision of formats that do not name theirs.
+    fn own_precision<'a>(&'a self, entry: &'a Entry) -> &'a str {
+        entry.dtype.as_deref().unwrap_or(&self.dtype)
     }
 
     /// What kind of weights these are, in words.
@@ -202,6 +218,8 @@ fn unreadable(folder: &Path, path: &Path, error: &io::Error) -> BundleError {
         io::ErrorKind::NotFound => BundleError::missing(path, "not there, so this folder is not a bundle"),
         io::ErrorKind::NotADirectory => BundleError::unfit(folder, "a file, where a bundle is a folder"),
         io::ErrorKind::InvalidData => BundleError::corrupt(path, "not a text in UTF-8"),
+        // It is there, and not a file.
+        io::ErrorKind::Other => BundleError::corrupt(path, error.to_string()),
         _ => BundleError::missing(path, error.to_string()),
     }
 }

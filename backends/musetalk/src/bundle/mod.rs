@@ -164,6 +164,18 @@ impl Bundle {
         verify::files(&self.manifest, &self.folder, self.names(), progress)
     }
 
+    /// Compares the files of `network` with their SHA-256: before one is opened long after the others were compared, since
+    /// what it makes of an avatar is kept under the hash that is listed.
+    ///
+    /// # Errors
+    /// Names the first file that differs.
+    pub fn verify_network(&self, network: Network) -> Result<(), BundleError> {
+        let entry = self.manifest.model(Model::of(network, self.decoder));
+        let names = entry.into_iter().flat_map(|entry| &entry.formats);
+        let names = names.filter(|(key, _)| of_format(key, &self.format)).flat_map(|(_, names)| names);
+        verify::files(&self.manifest, &self.folder, names.map(String::as_str), &|_, _| Ok(()))
+    }
+
     /// What an avatar's latents and masks depend on: the listed hashes of encoder, parsing, landmarks and
     /// detector, and `settings`, the bytes of whatever else changes them. Equal for both runtimes on one
     /// bundle.
@@ -198,11 +210,17 @@ impl Bundle {
         if self.holds(model) {
             return Ok(());
         }
-        let formats = self.manifest.model(model).map(|entry| entry.formats.keys().collect::<Vec<_>>());
+        let variants: Vec<String> = self
+            .manifest
+            .variants_of(model)
+            .into_iter()
+            .map(|(format, precision)| format!("{format} {precision}").escape_debug().to_string())
+            .collect();
         let (name, format) = (model.name(), &self.format);
-        let what = match formats {
-            Some(formats) => format!("no {name} as {format}; it is there as {formats:?}"),
-            None => format!("no {name}, which is needed to speak"),
+        let what = if variants.is_empty() {
+            format!("no {name}, which is needed to speak")
+        } else {
+            format!("no {name} as {format} fp32 or fp16; it is there as {}", variants.join(", "))
         };
         Err(BundleError::missing(self.folder.join(MANIFEST), what))
     }

@@ -11,15 +11,20 @@ mod masks;
 mod pickle;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use masks::{MaskFile, Masks};
+
+use crate::file;
 
 /// Name of the asset with the face boxes: JSON, for each frame `[x1, y1, x2, y2]` or `null`.
 pub const BOXES_ASSET: &str = "musetalk-boxes.json";
 /// Name of the asset with the masks; [`Masks`] reads it.
 pub const MASKS_ASSET: &str = "musetalk-masks.bin";
+
+/// Most bytes that are read of a file. The boxes of an hour of video have some tens of megabytes.
+const LARGEST: u64 = 256 << 20;
 
 /// A prepared avatar of MuseTalk.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +143,8 @@ fn images(folder: &Path) -> Result<Vec<PathBuf>, ImportError> {
     let mut all: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     all.retain(|path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")));
     all.sort();
+    // They are copied and decoded later, where a pipe among them would be waited for without end.
+    all.iter().try_for_each(|path| file::expect(path).map_err(io_error(path)))?;
     Ok(all)
 }
 
@@ -147,7 +154,16 @@ fn name_of(folder: &Path) -> String {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
-    fs::read(path).map_err(io_error(path))
+    let file = file::open(path).map_err(io_error(path))?;
+    let size = file.metadata().map_err(io_error(path))?.len();
+    if size > LARGEST {
+        let reason = format!("{size} bytes; at most {LARGEST} are read, and MuseTalk writes far fewer");
+        return Err(content(path, reason));
+    }
+    let mut bytes = Vec::new();
+    // It may grow meanwhile.
+    file.take(LARGEST).read_to_end(&mut bytes).map_err(io_error(path))?;
+    Ok(bytes)
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ImportError {

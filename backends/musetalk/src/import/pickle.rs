@@ -3,24 +3,29 @@
 //! A pickle is a program for a stack machine. This one knows lists, tuples, numbers and the two names that numpy's
 //! numbers are made with; any other name is refused, so that nothing is ever called.
 //! Opcodes and their arguments are those of Python's `pickletools`, protocols 3 to 5, which every Python 3 writes.
+//!
+//! Texts and bytes stay where they are in the pickle, so that a long one costs nothing however often it is
+//! recalled.
+
+use std::cmp::Ordering;
 
 /// Most values that a list of boxes may have: an hour of video, forward and backward.
 const MOST_VALUES: usize = 4_000_000;
 
-#[derive(Debug, Clone, PartialEq)]
-enum Value {
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Value<'a> {
     Nothing,
     Integer(i64),
     Float(f64),
-    Text(String),
-    Bytes(Vec<u8>),
+    Text(&'a str),
+    Bytes(&'a [u8]),
     /// A list or a tuple, by its place in the machine: the second half of MuseTalk's lists holds the very boxes of the
     /// first, and a list is remembered before it is filled.
     Sequence(usize),
     /// `numpy.dtype`, or the maker of numpy's numbers.
     Name(Maker),
     /// A type of numpy's numbers, like `i8` or `f4`.
-    Type(String),
+    Type(&'a str),
     Mark,
 }
 
@@ -41,9 +46,9 @@ pub(super) fn boxes(pickle: &[u8]) -> Result<Vec<[i32; 4]>, String> {
 
 struct Machine<'a> {
     input: &'a [u8],
-    stack: Vec<Value>,
-    memo: Vec<Value>,
-    sequences: Vec<Vec<Value>>,
+    stack: Vec<Value<'a>>,
+    memo: Vec<Value<'a>>,
+    sequences: Vec<Vec<Value<'a>>>,
     /// Values that were made so far: what the input can make of the memory is bounded.
     made: usize,
 }
@@ -53,7 +58,7 @@ impl<'a> Machine<'a> {
         Self { input, stack: Vec::new(), memo: Vec::new(), sequences: Vec::new(), made: 0 }
     }
 
-    fn rect(&self, row: &Value) -> Result<[i32; 4], String> {
+    fn rect(&self, row: &Value<'_>) -> Result<[i32; 4], String> {
         let Value::Sequence(sides) = row else {
             return Err("a box is no list of numbers".to_owned());
         };
@@ -73,7 +78,7 @@ impl<'a> Machine<'a> {
         Ok(out)
     }
 
-    fn run(&mut self) -> Result<Value, String> {
+    fn run(&mut self) -> Result<Value<'a>, String> {
         loop {
             let op = self.byte()?;
             if op == b'.' {
@@ -108,12 +113,12 @@ impl<'a> Machine<'a> {
             // BINUNICODE, SHORT_BINUNICODE
             b'X' | 0x8c => {
                 let text = self.sized(if op == b'X' { 4 } else { 1 })?;
-                let text = String::from_utf8(text.to_vec()).map_err(|_| "a text that is none".to_owned())?;
+                let text = std::str::from_utf8(text).map_err(|_| "a text that is none".to_owned())?;
                 self.push(Value::Text(text))
             }
             // BINBYTES, SHORT_BINBYTES
             b'B' | b'C' => {
-                let bytes = self.sized(if op == b'B' { 4 } else { 1 })?.to_vec();
+                let bytes = self.sized(if op == b'B' { 4 } else { 1 })?;
                 self.push(Value::Bytes(bytes))
             }
             b']' | b')' => self.sequence(Vec::new()),
@@ -162,7 +167,7 @@ impl<'a> Machine<'a> {
             }
             // STACK_GLOBAL
             0x93 => match (self.pop()?, self.pop()?) {
-                (Value::Text(name), Value::Text(module)) => self.name(&module, &name),
+                (Value::Text(name), Value::Text(module)) => self.name(module, name),
                 _ => Err("a name that is no text".to_owned()),
             },
             b'R' => self.reduce(),
@@ -188,7 +193,7 @@ impl<'a> Machine<'a> {
             return Err("a call of something that is not called here".to_owned());
         };
         let value = match (maker, &self.sequences[arguments][..]) {
-            (Maker::Type, [Value::Text(kind), ..]) => Value::Type(kind.clone()),
+            (Maker::Type, [Value::Text(kind), ..]) => Value::Type(kind),
             (Maker::Scalar, [Value::Type(kind), Value::Bytes(bytes)]) => scalar(kind, bytes)?,
             _ => return Err("a number of numpy's that is made in another way".to_owned()),
         };
@@ -199,7 +204,7 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Result<(), String> {
         let state = self.pop()?;
         let little = matches!(state, Value::Sequence(state)
-            if matches!(self.sequences[state].get(1), Some(Value::Text(order)) if order == "<" || order == "|"));
+            if matches!(self.sequences[state].get(1), Some(Value::Text("<" | "|"))));
         match self.stack.last() {
             Some(Value::Type(_)) if little => Ok(()),
             Some(Value::Type(_)) => Err("numbers in another byte order".to_owned()),
@@ -219,7 +224,7 @@ impl<'a> Machine<'a> {
         self.push(Value::Integer(i64::from_le_bytes(wide)))
     }
 
-    fn push(&mut self, value: Value) -> Result<(), String> {
+    fn push(&mut self, value: Value<'a>) -> Result<(), String> {
         self.made += 1;
         if self.made > MOST_VALUES {
             return Err(format!("more than {MOST_VALUES} values"));
@@ -228,42 +233,43 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn sequence(&mut self, items: Vec<Value>) -> Result<(), String> {
+    fn sequence(&mut self, items: Vec<Value<'a>>) -> Result<(), String> {
         self.sequences.push(items);
         self.push(Value::Sequence(self.sequences.len() - 1))
     }
 
-    fn pop(&mut self) -> Result<Value, String> {
+    fn pop(&mut self) -> Result<Value<'a>, String> {
         self.stack.pop().ok_or_else(cut)
     }
 
-    fn list(&mut self) -> Result<&mut Vec<Value>, String> {
+    fn list(&mut self) -> Result<&mut Vec<Value<'a>>, String> {
         match self.stack.last() {
             Some(Value::Sequence(items)) => Ok(&mut self.sequences[*items]),
             _ => Err("an item without its list".to_owned()),
         }
     }
 
-    fn since_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn since_mark(&mut self) -> Result<Vec<Value<'a>>, String> {
         let mark = self.stack.iter().rposition(|value| *value == Value::Mark).ok_or_else(cut)?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Ok(items)
     }
 
-    /// Numbers are written in order, so that a gap is damage.
+    /// Numbers are written in order, so that a gap is damage. So is a value that is remembered again and again:
+    /// the memo never has more values than were made.
     fn remember(&mut self, at: usize) -> Result<(), String> {
-        let value = self.stack.last().cloned().ok_or_else(cut)?;
+        let value = *self.stack.last().ok_or_else(cut)?;
         match at.cmp(&self.memo.len()) {
-            std::cmp::Ordering::Less => self.memo[at] = value,
-            std::cmp::Ordering::Equal => self.memo.push(value),
-            std::cmp::Ordering::Greater => return Err(cut()),
+            Ordering::Less => self.memo[at] = value,
+            Ordering::Equal if at < self.made => self.memo.push(value),
+            Ordering::Equal | Ordering::Greater => return Err(cut()),
         }
         Ok(())
     }
 
     fn recall(&mut self, at: usize) -> Result<(), String> {
-        let value = self.memo.get(at).cloned().ok_or_else(cut)?;
+        let value = *self.memo.get(at).ok_or_else(cut)?;
         self.push(value)
     }
 
@@ -299,7 +305,7 @@ impl<'a> Machine<'a> {
 }
 
 /// One number of numpy's, little-endian.
-fn scalar(kind: &str, bytes: &[u8]) -> Result<Value, String> {
+fn scalar(kind: &str, bytes: &[u8]) -> Result<Value<'static>, String> {
     let wrong = || format!("a number of type {kind} with {} bytes", bytes.len());
     let float = |value: f64| Ok(Value::Float(value));
     match kind {
@@ -314,4 +320,40 @@ fn scalar(kind: &str, bytes: &[u8]) -> Result<Value, String> {
 
 fn cut() -> String {
     "it is cut off or damaged".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A text of a megabyte that is recalled thousands of times once took gigabytes.
+    #[test]
+    fn recalled_texts_and_bytes_are_those_of_the_pickle() {
+        for op in [b'X', b'B'] {
+            // Three characters, remembered as number 0, and recalled.
+            let pickle = [&[op, 3, 0, 0, 0], b"abcq\0h\0".as_slice()].concat();
+            let mut machine = Machine::new(&pickle);
+            while !machine.input.is_empty() {
+                let op = machine.byte().unwrap();
+                machine.step(op).unwrap();
+            }
+            for value in &machine.stack {
+                let place = match value {
+                    Value::Text(text) => text.as_ptr(),
+                    Value::Bytes(bytes) => bytes.as_ptr(),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(place, pickle[5..].as_ptr());
+            }
+            assert_eq!(machine.stack.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_be_remembered_without_end() {
+        // MEMOIZE of one value, over and over: a byte of input each.
+        let pickle = [b"N".as_slice(), &[0x94; 1000], b"]."].concat();
+        assert_eq!(boxes(&pickle), Err(cut()));
+        assert_eq!(boxes(b"]\x94."), Ok(Vec::new()), "once is usual");
+    }
 }

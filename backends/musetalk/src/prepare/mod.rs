@@ -197,7 +197,7 @@ impl Preparation<'_> {
             (_, 0) => format!("none of the {count} frames of {width}x{height} shows a face"),
             (_, seen) => format!(
                 "{seen} of the {count} frames of {width}x{height} show a face, and each of them is smaller than {} \
-                 pixels or outside the picture",
+                 pixels, larger than three pictures, or outside the picture",
                 boxes::LEAST_SIDE
             ),
         }))

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::made_up::MadeUp;
@@ -11,6 +12,7 @@ use lipcast_musetalk::settings::Decoder;
 use lipcast_plugins_api::author::{Code, Error};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
 fn refusal(bundle: &MadeUp) -> Error {
@@ -246,7 +248,51 @@ fn a_network_that_speech_needs_is_missed() {
 
     let only_torch =
         |m: &mut Value| m["models"]["unet"]["formats"] = json!({"torchscript": ["unet.pt"], "onnx_fp16": []});
-    refused(only_torch, Code::ModelMissing, &["no unet as onnx; it is there as", "torchscript"]);
+    refused(
+        only_torch,
+        Code::ModelMissing,
+        &["no unet as onnx fp32 or fp16; it is there as torchscript fp32"],
+    );
+}
+
+/// The refusal once said that a format was there, and was not.
+#[test]
+fn a_format_without_files_is_not_there() {
+    let without = |formats: Value| move |m: &mut Value| m["models"]["unet"]["formats"] = formats;
+    let torch = json!({"onnx": [], "torchscript": ["unet.pt"], "torchscript_fp16": ["unet.pt"]});
+    let sentence = "no unet as onnx fp32 or fp16; it is there as torchscript fp32, torchscript fp16";
+    refused(without(torch), Code::ModelMissing, &[sentence]);
+    let nothing = json!({"onnx": [], "torchscript": []});
+    refused(without(nothing), Code::ModelMissing, &["no unet, which is needed to speak"]);
+    let other = |m: &mut Value| {
+        m["models"]["unet"]["dtype"] = json!("bf16");
+        m["models"]["unet"]["formats"] = json!({"onnx": ["unet.onnx"]});
+    };
+    refused(other, Code::ModelMissing, &["no unet as onnx fp32 or fp16; it is there as onnx bf16"]);
+
+    // An empty list of one precision does not hide the files that have it without saying so.
+    let mut made = MadeUp::new();
+    made.manifest["models"]["unet"]["formats"]["onnx_fp32"] = json!([]);
+    made.write();
+    let bundle = Bundle::open(made.folder(), "onnx").unwrap();
+    assert_eq!(bundle.file(Network::Unet, "onnx", "fp32"), Some(made.path("unet.onnx")));
+}
+
+/// A pipe is waited for without end, and a device may have no end.
+#[test]
+fn a_manifest_that_is_no_file_is_refused_without_waiting() {
+    let made = MadeUp::new();
+    let manifest = made.path("manifest.json");
+    fs::remove_file(&manifest).unwrap();
+    mknodat(CWD, &manifest, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let pipe = refusal(&made);
+    assert!(examine(made.folder(), None).to_string().contains("manifest.json: not a file"));
+    fs::remove_file(&manifest).unwrap();
+    symlink("/dev/zero", &manifest).unwrap();
+    for error in [pipe, refusal(&made)] {
+        assert_eq!(error.code, Code::ModelCorrupt);
+        assert!(error.message.ends_with("manifest.json: not a file"), "{error}");
+    }
 }
 
 #[test]

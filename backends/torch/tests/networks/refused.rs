@@ -66,3 +66,17 @@ fn a_file_that_was_replaced_is_refused_when_it_is_opened_again() {
     fs::write(&path, whole).unwrap();
     assert_eq!(encode().unwrap(), before);
 }
+
+#[test]
+fn weights_that_are_no_numbers_are_refused_by_their_file() {
+    let copy = Copy::of("nano");
+    let (path, other) = (copy.path("unet.pt"), copy.path("other.pt"));
+    let module = tch::CModule::load(&path).unwrap();
+    let (_, mut weight) = module.named_parameters().unwrap().swap_remove(0);
+    tch::no_grad(|| drop(weight.fill_(f64::NAN)));
+    module.save(&other).unwrap();
+    copy.put("unet.pt", &fs::read(other).unwrap());
+    let error = open(copy.folder.path(), &settings()).expect_err("it was opened");
+    let NetworkError::Corrupt(message) = error else { panic!("{error:?}") };
+    assert!(message.starts_with(&format!("{}: unet gave NaN", path.display())), "{message}");
+}

@@ -79,6 +79,36 @@ fn a_photo_is_scaled_down_until_it_can_be_encoded_and_the_report_says_so() {
     assert!(kept[530 * 3] > 190 && kept[550 * 3] < 10);
 }
 
+/// An upload that broke off once counted as whole.
+#[test]
+fn a_video_that_is_cut_off_says_how_much_of_it_there_is() {
+    let folder = scratch();
+    let (whole, cut) = (folder.path().join("whole.mp4"), folder.path().join("cut.mp4"));
+    let made = std::process::Command::new("ffmpeg")
+        .args("-nostdin -v error -f lavfi -i testsrc2=s=160x120:r=25:d=2".split(' '))
+        .args("-c:v libx264 -pix_fmt yuv420p -movflags +faststart".split(' '))
+        .arg(&whole)
+        .status()
+        .expect("this test needs ffmpeg (apt-get install ffmpeg)");
+    assert!(made.success());
+    let bytes = fs::read(&whole).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+
+    let store = quick_store(&folder.path().join("avatars"));
+    let notes = |path: &Path, max_frames| {
+        let (source, options) =
+            (PrepareSource::File(path.to_owned()), PrepareOptions { max_frames, ..by_hand() });
+        let avatar = store.prepare(&id("a"), source, &options, &Job::new()).unwrap();
+        (avatar.frame_count(), avatar.report().notes.clone())
+    };
+    let (frames, found) = notes(&cut, 1_500);
+    let expected =
+        format!("The source is cut off; only {frames} of the 50 frames that it declares could be read.");
+    assert_eq!(found, [expected]);
+    assert_eq!(notes(&whole, 1_500), (50, Vec::new()));
+    assert_eq!(notes(&whole, 5).1, ["The source is longer; only its first 5 frames were taken."]);
+}
+
 /// A folder that a client names may hold links; what they lead to outside is nobody's avatar.
 #[test]
 fn links_out_of_an_image_folder_are_refused() {
