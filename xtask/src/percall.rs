@@ -16,22 +16,23 @@ use crate::tools;
 
 /// What is measured, where the bundle has it; `generate` is UNet, decoder and rounding.
 const CALLS: [&str; 5] = ["whisper_encoder", "unet", "vae_decoder", "vae_encoder", "generate"];
-const BATCHES: [usize; 2] = [1, 4];
+const BATCHES: &str = "1,4";
 /// How far the means of both sides' outputs may be apart, on values of about one.
 const TOLERANCE: f64 = 1e-4;
 /// What Rust may cost of what Python does.
 const AIM: f64 = 1.05;
 
-const USAGE: &str =
-    "`cargo xtask bench-percall` takes --bundle DIR [--runtime onnx] [--starts 5] [--rounds 10]";
+const USAGE: &str = "`cargo xtask bench-percall` takes --bundle DIR [--runtime onnx] [--batches 1,4] [--starts 5] [--rounds 10]";
 
 /// Measures and prints a table.
 pub(crate) fn percall(arguments: &[String]) -> Result<()> {
-    let (mut bundle, mut runtime, mut starts, mut rounds) = (None, "onnx".to_owned(), 5, 10);
+    let (mut bundle, mut runtime, mut batches) = (None, "onnx".to_owned(), BATCHES.to_owned());
+    let (mut starts, mut rounds) = (5, 10);
     for pair in arguments.chunks(2) {
         match pair {
             [key, value] if key == "--bundle" => bundle = Some(PathBuf::from(value)),
             [key, value] if key == "--runtime" => runtime = value.clone(),
+            [key, value] if key == "--batches" => batches = value.clone(),
             [key, value] if key == "--starts" => starts = value.parse().context(USAGE)?,
             [key, value] if key == "--rounds" => rounds = value.parse().context(USAGE)?,
             _ => bail!(USAGE),
@@ -40,16 +41,18 @@ pub(crate) fn percall(arguments: &[String]) -> Result<()> {
     let bundle = bundle.context(USAGE)?;
     let bundle = bundle.canonicalize().with_context(|| bundle.display().to_string())?;
     ensure!(starts > 0 && rounds > 0, USAGE);
+    let batches: Vec<usize> = batches.split(',').map(str::parse).collect::<Result<_, _>>().context(USAGE)?;
     let runtime = runtimes::named(&runtime)?;
     runtime.install()?;
     let python = python(runtime)?;
 
     println!("one thread; processor milliseconds of {starts} starts with {rounds} rounds, each side in turn");
-    let mut all: Vec<_> = calls().map(|(call, batch)| (call, batch, [Vec::new(), Vec::new()])).collect();
+    let calls = CALLS.iter().flat_map(|call| batches.iter().map(move |batch| (*call, *batch)));
+    let mut all: Vec<_> = calls.map(|(call, batch)| (call, batch, [Vec::new(), Vec::new()])).collect();
     for start in 0..starts {
-        let batches = BATCHES.map(|batch| batch.to_string());
+        let batches = batches.iter().map(usize::to_string);
         let mut rust = runtime.example("percall");
-        let rust = Side::start(rust.arg(&bundle).arg(runtime.folder()).args(&batches))?;
+        let rust = Side::start(rust.arg(&bundle).arg(runtime.folder()).args(batches))?;
         let script = root().join("tools/bench_percall.py");
         let python = Side::start(Command::new(&python).arg(script).arg(&bundle).arg(runtime.format))?;
         if start == 0 {
@@ -75,10 +78,6 @@ pub(crate) fn percall(arguments: &[String]) -> Result<()> {
     }
     println!("worst ratio of medians: {worst:.3} (aim: {AIM} at most)");
     Ok(())
-}
-
-fn calls() -> impl Iterator<Item = (&'static str, usize)> {
-    CALLS.iter().flat_map(|call| BATCHES.map(|batch| (*call, batch)))
 }
 
 /// Adds the milliseconds of `rounds` calls on each side.
