@@ -22,16 +22,18 @@ const TOLERANCE: f64 = 1e-4;
 /// What Rust may cost of what Python does.
 const AIM: f64 = 1.05;
 
-const USAGE: &str = "`cargo xtask bench-percall` takes --bundle DIR [--runtime onnx] [--batches 1,4] [--starts 5] [--rounds 10]";
+const USAGE: &str = "`cargo xtask bench-percall` takes --bundle DIR [--runtime onnx] [--calls unet,generate] \
+                     [--batches 1,4] [--starts 5] [--rounds 10]";
 
 /// Measures and prints a table.
 pub(crate) fn percall(arguments: &[String]) -> Result<()> {
     let (mut bundle, mut runtime, mut batches) = (None, "onnx".to_owned(), BATCHES.to_owned());
-    let (mut starts, mut rounds) = (5, 10);
+    let (mut starts, mut rounds, mut only) = (5, 10, CALLS.join(","));
     for pair in arguments.chunks(2) {
         match pair {
             [key, value] if key == "--bundle" => bundle = Some(PathBuf::from(value)),
             [key, value] if key == "--runtime" => runtime = value.clone(),
+            [key, value] if key == "--calls" => only = value.clone(),
             [key, value] if key == "--batches" => batches = value.clone(),
             [key, value] if key == "--starts" => starts = value.parse().context(USAGE)?,
             [key, value] if key == "--rounds" => rounds = value.parse().context(USAGE)?,
@@ -47,7 +49,12 @@ pub(crate) fn percall(arguments: &[String]) -> Result<()> {
     let python = python(runtime)?;
 
     println!("one thread; processor milliseconds of {starts} starts with {rounds} rounds, each side in turn");
-    let calls = CALLS.iter().flat_map(|call| batches.iter().map(move |batch| (*call, *batch)));
+    let only: Vec<_> = only.split(',').collect();
+    ensure!(only.iter().all(|call| CALLS.contains(call)), "--calls takes {}", CALLS.join(","));
+    let calls = CALLS
+        .iter()
+        .filter(|call| only.contains(call))
+        .flat_map(|call| batches.iter().map(move |batch| (*call, *batch)));
     let mut all: Vec<_> = calls.map(|(call, batch)| (call, batch, [Vec::new(), Vec::new()])).collect();
     for start in 0..starts {
         let batches = batches.iter().map(usize::to_string);

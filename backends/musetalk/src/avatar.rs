@@ -317,6 +317,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::settings::DeviceChoice;
 
     const PREPARED: Fingerprint = [7; 32];
     const HEADER: Header = Header { canvas: [64, 48], fps: [25, 1], frames: 4, shifted: false };
@@ -391,7 +392,7 @@ mod tests {
         };
         let same = decisive(&Settings::default());
         assert_eq!(same, with(|s| s.context = 3.0));
-        assert_eq!(same, with(|s| s.runtime.device = "cuda".into()));
+        assert_eq!(same, with(|s| s.runtime.device = DeviceChoice::Cuda(0)));
         assert_eq!(same, with(|s| s.compat.no_positions = true));
         let changes: [fn(&mut Settings); 11] = [
             |s| s.mask = crate::settings::MaskMode::Raw,

@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::bundle::Bundle;
 use crate::bundle::ports::{Dim, Port};
 use crate::networks::{FACE_BYTES, Network, Networks, Tensor};
-use crate::settings::RuntimeSettings;
+use crate::settings::{DeviceChoice, PrecisionChoice, RuntimeSettings};
 
 /// The length of a free axis: 2 s of mel frames, or the sides of the picture in which a face is looked for.
 const FREE: usize = 200;
@@ -38,8 +38,8 @@ fn serve<N: Networks>(arguments: Vec<String>) -> Result<(), String> {
     let settings = RuntimeSettings {
         bundle: PathBuf::from(folder),
         library: PathBuf::from(library),
-        device: "cpu".to_owned(),
-        precision: "fp32".to_owned(),
+        device: DeviceChoice::Cpu,
+        precision: PrecisionChoice::Fp32,
         threads: 1,
         batches: batches.map_err(|error| error.to_string())?,
         ..RuntimeSettings::default()

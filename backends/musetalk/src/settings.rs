@@ -3,6 +3,7 @@
 //! The table is flat but for `compat` and `options`. A key that is wrong is named with what it takes; so is
 //! one that does not exist.
 
+mod choice;
 mod table;
 
 use std::path::PathBuf;
@@ -11,7 +12,11 @@ use lipcast_plugins_api::author::Error;
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use choice::{DeviceChoice, NoChoice, PrecisionChoice};
 use table::{Table, whole};
+
+/// Batch sizes on a GPU, and on a CPU, unless they are set.
+const USUAL_BATCHES: [&[usize]; 2] = [&[1, 4, 8, 16], &[1]];
 
 /// The largest batch that is asked for, and so the largest size that is of use.
 pub const LARGEST_BATCH: usize = 16;
@@ -43,14 +48,14 @@ pub struct Settings {
 pub struct RuntimeSettings {
     /// The bundle's folder.
     pub bundle: PathBuf,
-    /// `cpu`, `cuda`, `cuda:1`, or `auto`: a GPU when it can be had, and the log says which.
-    pub device: String,
-    /// `fp32`, `fp16`, or `auto`: fp16 on a GPU when the bundle has it.
-    pub precision: String,
+    /// Which device.
+    pub device: DeviceChoice,
+    /// Of UNet and decoder.
+    pub precision: PrecisionChoice,
     /// Threads of the runtime on the CPU; 0: one for each core.
     pub threads: usize,
-    /// Batch sizes that are run, rising; a batch is filled up to the next. Empty: `[1]` on a CPU, `[1, 4, 8,
-    /// 16]` on a GPU.
+    /// Batch sizes that are run, rising from 1 or more; a batch is filled up to the next. Empty: those of
+    /// [`RuntimeSettings::batches_on`].
     pub batches: Vec<usize>,
     /// `sd-vae` or `taesd`.
     pub decoder: Decoder,
@@ -129,8 +134,8 @@ impl Default for RuntimeSettings {
     fn default() -> Self {
         Self {
             bundle: PathBuf::new(),
-            device: "auto".to_owned(),
-            precision: "auto".to_owned(),
+            device: DeviceChoice::default(),
+            precision: PrecisionChoice::default(),
             threads: 0,
             batches: Vec::new(),
             decoder: Decoder::default(),
@@ -174,19 +179,18 @@ impl Settings {
 }
 
 impl RuntimeSettings {
+    /// The batch sizes that are run: those that are set, or the usual ones of a GPU or a CPU.
+    pub fn batches_on(&self, gpu: bool) -> Vec<usize> {
+        if self.batches.is_empty() { USUAL_BATCHES[usize::from(!gpu)].to_vec() } else { self.batches.clone() }
+    }
+
     fn take(table: &mut Table) -> Result<Self, Error> {
         let default = Self::default();
         Ok(Self {
             bundle: table.path("bundle", default.bundle)?,
-            device: table.take(
-                "device",
-                "\"auto\", \"cpu\", \"cuda\", or \"cuda:1\" and the like",
-                default.device,
-                device,
-            )?,
-            precision: table
-                .word("precision", &[("auto", "auto"), ("fp32", "fp32"), ("fp16", "fp16")], "auto")?
-                .to_owned(),
+            device: table
+                .take("device", DeviceChoice::WORDS, default.device, |value| value.as_str()?.parse().ok())?,
+            precision: table.word("precision", &PrecisionChoice::ALL, default.precision)?,
             threads: table.whole("threads", 0..=1024, default.threads)?,
             batches: table.take(
                 "batches",
@@ -227,15 +231,6 @@ impl Compat {
         table.finish()?;
         Ok(compat)
     }
-}
-
-/// `auto`, `cpu`, `cuda`, or `cuda:` and a plain number.
-fn device(value: &Value) -> Option<String> {
-    let text = value.as_str()?;
-    let number = text.strip_prefix("cuda:");
-    // `parse` would take a sign and zeros in front.
-    let numbered = number.and_then(|digits| digits.parse::<u8>().ok()).map(|number| format!("cuda:{number}"));
-    (["auto", "cpu", "cuda"].contains(&text) || numbered.as_deref() == Some(text)).then(|| text.to_owned())
 }
 
 fn batches(value: &Value) -> Option<Vec<usize>> {

@@ -1,6 +1,8 @@
 //! Settings are read key by key; what is wrong is named with what would be right.
 
-use lipcast_musetalk::settings::{Compat, Decoder, MaskMode, RuntimeSettings, Settings};
+use lipcast_musetalk::settings::{
+    Compat, Decoder, DeviceChoice, MaskMode, PrecisionChoice, RuntimeSettings, Settings,
+};
 use lipcast_plugins_api::author::Code;
 use serde_json::{Value, json};
 
@@ -47,8 +49,8 @@ fn every_key_is_read() {
     let expected = Settings {
         runtime: RuntimeSettings {
             bundle: "/models/musetalk".into(),
-            device: "cuda:1".to_owned(),
-            precision: "fp16".to_owned(),
+            device: DeviceChoice::Cuda(1),
+            precision: PrecisionChoice::Fp16,
             threads: 3,
             batches: vec![1, 2, 16],
             decoder: Decoder::Taesd,

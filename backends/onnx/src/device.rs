@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::ports::{Dim, Port};
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings};
 use ort::environment::Environment;
 use ort::ep::{CUDA, ExecutionProviderDispatch, TensorRT, cuda};
 use ort::session::Session;
@@ -57,36 +57,12 @@ impl Options {
     }
 }
 
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Cpu,
-    Cuda(u16),
-    Auto,
-}
-
-impl Wish {
-    fn read(text: &str) -> Result<Self, NetworkError> {
-        match text.split_once(':').map_or((text, None), |(kind, number)| (kind, Some(number))) {
-            ("cpu", None) => Ok(Self::Cpu),
-            ("auto", None) => Ok(Self::Auto),
-            ("cuda", None) => Ok(Self::Cuda(0)),
-            ("cuda", Some(number)) if number.parse::<u16>().is_ok() => {
-                Ok(Self::Cuda(number.parse().unwrap_or(0)))
-            }
-            _ => Err(NetworkError::Unsupported(format!(
-                "device = \"{text}\": takes \"cpu\", \"cuda\", \"cuda:1\" and the like, or \"auto\""
-            ))),
-        }
-    }
-}
-
 /// Where networks are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Cpu,
     /// The number of the device.
-    Cuda(u16),
+    Cuda(u8),
 }
 
 /// What a network is for, as far as it decides how it is opened.
@@ -123,7 +99,6 @@ impl Target {
         log: &dyn Fn(&str),
     ) -> Result<Self, NetworkError> {
         let options = Options::read(&settings.options)?;
-        let wish = Wish::read(&settings.device)?;
         let threads = match settings.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -134,9 +109,9 @@ impl Target {
             threads,
             environment: library.environment.clone(),
         };
-        match wish {
-            Wish::Cpu => Ok(target(Place::Cpu)),
-            Wish::Cuda(number) => {
+        match settings.device {
+            DeviceChoice::Cpu => Ok(target(Place::Cpu)),
+            DeviceChoice::Cuda(number) => {
                 let target = target(Place::Cuda(number));
                 target.try_out().map_err(|error| match error {
                     NetworkError::OutOfMemory(_) | NetworkError::DeviceLost(_) => error,
@@ -144,7 +119,7 @@ impl Target {
                 })?;
                 Ok(target)
             }
-            Wish::Auto => match target(Place::Cuda(0)).try_out() {
+            DeviceChoice::Auto => match target(Place::Cuda(0)).try_out() {
                 Ok(()) => {
                     log("device = \"auto\": the networks run on cuda:0");
                     Ok(target(Place::Cuda(0)))
@@ -175,14 +150,6 @@ impl Target {
     /// Whether speech is recorded and replayed; such sessions take memory of the device at addresses that stay.
     pub(crate) fn records(&self) -> bool {
         self.place != Place::Cpu && self.options.cuda_graph
-    }
-
-    /// Batch sizes when the settings name none: on a CPU a batch is no cheaper than its items.
-    pub(crate) fn usual_batches(&self) -> Vec<usize> {
-        match self.place {
-            Place::Cpu => vec![1],
-            Place::Cuda(_) => vec![1, 4, 8, 16],
-        }
     }
 
     /// The options of a session that takes `inputs`.
@@ -272,20 +239,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn devices_are_read_or_refused_with_what_is_taken() {
-        let read = |text| Wish::read(text).ok();
-        assert_eq!([read("cpu"), read("auto")], [Some(Wish::Cpu), Some(Wish::Auto)]);
-        assert_eq!([read("cuda"), read("cuda:3")], [Some(Wish::Cuda(0)), Some(Wish::Cuda(3))]);
-        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "cpu:0", "auto:1", "CUDA"] {
-            let error = Wish::read(text).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("device = \"{text}\"")) && error.contains("\"cuda:1\""),
-                "{error}"
-            );
-        }
-    }
 
     #[test]
     fn options_are_read_or_refused_by_name() {

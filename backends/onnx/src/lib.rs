@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{Device, Network, Networks, Tensor};
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{PrecisionChoice, RuntimeSettings};
 
 pub use device::Options;
 
@@ -67,15 +67,15 @@ impl Networks for OnnxNetworks {
         let library = library::open(&settings.library)?;
         let target = Target::choose(&library, settings, log)?;
         let precision = precision(bundle, settings, &target)?;
-        let buckets = batches(settings, &target)?;
+        let buckets = settings.batches_on(target.place != Place::Cpu);
         let file = |network: Network| {
             // What prepares may be there in fp32 alone.
             let precisions =
-                if PREPARATION.contains(&network) { &[precision, "fp32"] } else { &[precision][..] };
+                if Network::PREPARING.contains(&network) { &[precision, "fp32"] } else { &[precision][..] };
             precisions.iter().find_map(|precision| bundle.file(network, Self::FORMAT, precision))
         };
         let mut preparation = BTreeMap::new();
-        for network in PREPARATION {
+        for network in Network::PREPARING {
             if let Some(file) = file(network) {
                 // What is wrong with it is told now, not when somebody waits for an avatar.
                 Opened::look(&target, network, &file)?;
@@ -105,7 +105,7 @@ impl Networks for OnnxNetworks {
     }
 
     fn has(&self, network: Network) -> bool {
-        !PREPARATION.contains(&network) || self.preparation.contains_key(&network)
+        !Network::PREPARING.contains(&network) || self.preparation.contains_key(&network)
     }
 
     fn run(&mut self, network: Network, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError> {
@@ -141,10 +141,6 @@ impl Networks for OnnxNetworks {
     }
 }
 
-/// Networks that run when an avatar is prepared, and never while somebody speaks.
-const PREPARATION: [Network; 4] =
-    [Network::VaeEncoder, Network::FaceParsing, Network::Landmarks, Network::FaceDetector];
-
 fn missing(bundle: &Bundle, network: Network) -> NetworkError {
     NetworkError::Missing(format!("{}: no {} to open", bundle.folder().display(), network.name()))
 }
@@ -156,16 +152,11 @@ fn precision(
     target: &Target,
 ) -> Result<&'static str, NetworkError> {
     let there = |precision: &&str| bundle.speaks(precision);
-    let wanted: &[&'static str] = match (settings.precision.as_str(), target.place) {
+    let wanted: &[&'static str] = match (settings.precision, target.place) {
         // CPUs compute fp16 by way of fp32, and slower than that.
-        ("auto", Place::Cpu) | ("fp32", _) => &["fp32"],
-        ("auto", Place::Cuda(_)) => &["fp16", "fp32"],
-        ("fp16", _) => &["fp16"],
-        (other, _) => {
-            return Err(NetworkError::Unsupported(format!(
-                "precision = \"{other}\": takes \"fp32\", \"fp16\" or \"auto\""
-            )));
-        }
+        (PrecisionChoice::Auto, Place::Cpu) | (PrecisionChoice::Fp32, _) => &["fp32"],
+        (PrecisionChoice::Auto, Place::Cuda(_)) => &["fp16", "fp32"],
+        (PrecisionChoice::Fp16, _) => &["fp16"],
     };
     wanted.iter().copied().find(|precision| there(precision)).ok_or_else(|| {
         let all: Vec<_> = ["fp32", "fp16"].into_iter().filter(|precision| there(precision)).collect();
@@ -178,17 +169,4 @@ fn precision(
             wanted[0]
         ))
     })
-}
-
-/// The batch sizes that are run, rising.
-fn batches(settings: &RuntimeSettings, target: &Target) -> Result<Vec<usize>, NetworkError> {
-    let batches = &settings.batches;
-    if batches.is_empty() {
-        return Ok(target.usual_batches());
-    }
-    if batches[0] == 0 || batches.windows(2).any(|pair| pair[0] >= pair[1]) {
-        let message = format!("batches = {batches:?}: takes rising numbers from 1 on");
-        return Err(NetworkError::Unsupported(message));
-    }
-    Ok(batches.clone())
 }

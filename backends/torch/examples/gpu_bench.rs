@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{FACE, FACE_BYTES, FEATURES, LATENTS, MELS, Network, TOKENS};
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings};
 use lipcast_musetalk::{Networks, Tensor};
 use lipcast_torch::TorchNetworks;
 use lipcast_torch_native::gpu;
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn arguments() -> Result<Arguments, Box<dyn Error>> {
-    let settings = RuntimeSettings { device: "cuda".to_owned(), ..RuntimeSettings::default() };
+    let settings = RuntimeSettings { device: DeviceChoice::Cuda(0), ..RuntimeSettings::default() };
     let mut all = Arguments { settings, rate: 0.0, gflop: 800.0, span: Duration::from_secs(2) };
     let mut words = std::env::args().skip(1);
     while let Some(name) = words.next() {
@@ -105,8 +105,8 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
         match name.as_str() {
             "--bundle" => all.settings.bundle = PathBuf::from(value),
             "--decoder" => all.settings.decoder = serde_json::from_value(value.into())?,
-            "--device" => all.settings.device = value,
-            "--precision" => all.settings.precision = value,
+            "--device" => all.settings.device = value.parse()?,
+            "--precision" => all.settings.precision = value.parse()?,
             "--batches" => {
                 all.settings.batches = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }

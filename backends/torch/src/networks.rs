@@ -7,7 +7,7 @@ use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{
     self, FACE_BYTES, FEATURES, LATENT, LATENT_CHANNELS, LATENTS, MELS, Network, TOKENS, all_finite,
 };
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{PrecisionChoice, RuntimeSettings};
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
 use lipcast_torch_native::heap::{self, Kept};
 use lipcast_torch_native::{Package, inference, torch_version};
@@ -22,11 +22,6 @@ use crate::recorded::Recorded;
 use crate::script::{self, Script, Source};
 use crate::tensors::{shape, to_device, to_host, wave};
 
-/// Networks that run when an avatar is prepared, and never while somebody speaks.
-const PREPARATION: [Network; 4] =
-    [Network::VaeEncoder, Network::FaceParsing, Network::Landmarks, Network::FaceDetector];
-/// Batch sizes on a GPU unless they are set.
-const GPU_BATCHES: [usize; 4] = [1, 4, 8, 16];
 /// Mel frames of the first run of Whisper: two seconds.
 const FIRST_MELS: usize = 200;
 
@@ -64,9 +59,9 @@ impl Networks for TorchNetworks {
 
     fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
         let options = Options::read(&settings.options)?;
-        let device = device::choose(&settings.device, &settings.library, log)?;
-        let kind = choose_kind(&settings.precision, device, bundle, log)?;
-        let buckets = choose_batches(&settings.batches, device)?;
+        let device = device::choose(settings.device, &settings.library, log)?;
+        let kind = choose_kind(settings.precision, device, bundle, log)?;
+        let buckets = settings.batches_on(device.is_cuda());
         let kept = prepare_process(device, settings.threads, &options);
 
         let mut packages = if options.compiled {
@@ -78,7 +73,8 @@ impl Networks for TorchNetworks {
             .into_iter()
             .filter_map(|network| {
                 let mut source = script::source(bundle, network, kind, device, options.channels_last)?;
-                source.listed = (settings.verify && PREPARATION.contains(&network)).then(|| bundle.clone());
+                source.listed =
+                    (settings.verify && Network::PREPARING.contains(&network)).then(|| bundle.clone());
                 let packages = packages.remove(&network).unwrap_or_default();
                 Some((network, Slot { source, packages, script: None, proven: false }))
             })
@@ -160,7 +156,7 @@ impl Networks for TorchNetworks {
     }
 
     fn release(&mut self) {
-        for network in PREPARATION {
+        for network in Network::PREPARING {
             if let Some(slot) = self.slots.get_mut(&network) {
                 slot.script = None;
             }
@@ -281,7 +277,7 @@ impl std::fmt::Display for TorchNetworks {
 }
 
 fn choose_kind(
-    wanted: &str,
+    wanted: PrecisionChoice,
     device: Device,
     bundle: &Bundle,
     log: &dyn Fn(&str),
@@ -295,21 +291,16 @@ fn choose_kind(
         Some(format!("{folder} has no {network} for TorchScript in {precision}"))
     };
     let kind = match wanted {
-        "fp32" => Kind::Float,
-        "fp16" => Kind::Half,
-        "auto" if !device.is_cuda() => Kind::Float,
-        "auto" => match lacks(Kind::Half) {
+        PrecisionChoice::Fp32 => Kind::Float,
+        PrecisionChoice::Fp16 => Kind::Half,
+        PrecisionChoice::Auto if !device.is_cuda() => Kind::Float,
+        PrecisionChoice::Auto => match lacks(Kind::Half) {
             None => Kind::Half,
             Some(reason) => {
                 log(&format!("precision auto: fp32, since {reason}"));
                 Kind::Float
             }
         },
-        other => {
-            return Err(NetworkError::Unsupported(format!(
-                "precision = \"{other}\": takes \"fp32\", \"fp16\" or \"auto\""
-            )));
-        }
     };
     if let Some(reason) = lacks(kind) {
         return Err(NetworkError::Unsupported(format!("precision = \"{wanted}\": {reason}")));
@@ -318,16 +309,6 @@ fn choose_kind(
         log("precision fp16 on a CPU is many times slower than fp32");
     }
     Ok(kind)
-}
-
-fn choose_batches(wanted: &[usize], device: Device) -> Result<Vec<usize>, NetworkError> {
-    if wanted.is_empty() {
-        return Ok(if device.is_cuda() { GPU_BATCHES.to_vec() } else { vec![1] });
-    }
-    if wanted[0] > 0 && wanted.is_sorted_by(|a, b| a < b) {
-        return Ok(wanted.to_vec());
-    }
-    Err(NetworkError::Unsupported(format!("batches = {wanted:?}: takes rising numbers from 1 on")))
 }
 
 /// Sets what holds for the whole process or thread, before the first operator runs.

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use lipcast_musetalk::parity;
-use lipcast_musetalk::settings::{Decoder, RuntimeSettings};
+use lipcast_musetalk::settings::{Decoder, DeviceChoice, RuntimeSettings};
 use lipcast_torch::TorchNetworks;
 
 /// Compares everything of the bundle `name`, prints it, and gives the number of check-points.
 fn compared(name: &str, decoder: Decoder) -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../musetalk/tests/data").join(name);
     let settings =
-        RuntimeSettings { device: "cpu".to_owned(), threads: 1, decoder, ..RuntimeSettings::default() };
+        RuntimeSettings { device: DeviceChoice::Cpu, threads: 1, decoder, ..RuntimeSettings::default() };
     let mut sheet = Vec::new();
     let worst = parity::run::<TorchNetworks>(&folder, &settings, &mut sheet).unwrap();
     let sheet = String::from_utf8(sheet).unwrap();

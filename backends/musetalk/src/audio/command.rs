@@ -8,7 +8,7 @@ use super::speech::Hearing;
 use super::{ROW_VALUES, SAMPLE_RATE};
 use crate::bundle::Bundle;
 use crate::networks::{MELS, Network, NetworkError, Networks, Tensor};
-use crate::settings::Settings;
+use crate::settings::{DeviceChoice, PrecisionChoice, Settings};
 
 /// Video frames a second.
 const FPS: (u32, u32) = (25, 1);
@@ -32,8 +32,8 @@ fn measure<N: Networks>(arguments: Vec<String>) -> Result<(), String> {
     let mut settings = Settings::default();
     settings.runtime.bundle = PathBuf::from(folder);
     settings.runtime.library = PathBuf::from(library);
-    "cpu".clone_into(&mut settings.runtime.device);
-    "fp32".clone_into(&mut settings.runtime.precision);
+    settings.runtime.device = DeviceChoice::Cpu;
+    settings.runtime.precision = PrecisionChoice::Fp32;
     let bundle = Bundle::open(&settings.runtime.bundle, N::FORMAT).map_err(|error| error.to_string())?;
     let log = |line: &str| println!("{line}");
     let mut networks = N::open(&bundle, &settings.runtime, &log).map_err(|error| error.to_string())?;

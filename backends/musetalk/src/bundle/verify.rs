@@ -15,10 +15,6 @@ use crate::networks::Network;
 /// Bytes that are read and hashed at a time; progress is told and a caller can stop as often.
 const CHUNK: usize = 1 << 20;
 
-/// What latents and masks are made by.
-const PREPARING: [Network; 4] =
-    [Network::VaeEncoder, Network::FaceParsing, Network::Landmarks, Network::FaceDetector];
-
 /// Compares each of `names` with its hash, and tells bytes done and bytes in all after each chunk.
 pub(super) fn files<'a, E: From<BundleError>>(
     manifest: &Manifest,
@@ -70,7 +66,7 @@ pub(super) fn fingerprint(manifest: &Manifest, settings: &[u8]) -> [u8; 32] {
         hash.update(bytes);
     };
     part(b"lipcast musetalk avatar");
-    for network in PREPARING {
+    for network in Network::PREPARING {
         let Some(entry) = manifest.model(Model::Network(network)) else { continue };
         part(network.name().as_bytes());
         for (format, files) in &entry.formats {

@@ -7,7 +7,7 @@ use crate::made_up::MadeUp;
 use crate::toy::{Toy, outputs, packed};
 use lipcast_musetalk::networks::{Network, Tensor};
 use lipcast_musetalk::parity::{ParityError, Worst, run};
-use lipcast_musetalk::settings::{Decoder, RuntimeSettings};
+use lipcast_musetalk::settings::{Decoder, PrecisionChoice, RuntimeSettings};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ fn write_with(
 
 fn settings(wrong: &str, how: &str) -> RuntimeSettings {
     RuntimeSettings {
-        precision: "fp32".to_owned(),
+        precision: PrecisionChoice::Fp32,
         batches: vec![1, 2],
         options: json!({ "wrong": wrong, "how": how }),
         ..RuntimeSettings::default()
@@ -197,14 +197,14 @@ fn frames_may_be_off_by_a_level_and_not_by_two() {
     assert_eq!(worst.of_tolerance, 1000.0, "every pixel, where one of a thousand passes");
 
     // In half precision the mean counts, and two levels are more than half a one.
-    let half = RuntimeSettings { precision: "fp16".to_owned(), ..settings("vae_decoder", "levels") };
+    let half = RuntimeSettings { precision: PrecisionChoice::Fp16, ..settings("vae_decoder", "levels") };
     let (_, lines) = compared(&made, &half);
     assert!(
         lines.lines().any(|line| line.contains("generator: frames") && line.contains("FAILED")),
         "{lines}"
     );
     // One value of thousands that is far off is no more than half precision does now and then.
-    let half = RuntimeSettings { precision: "fp16".to_owned(), ..settings("unet", "off") };
+    let half = RuntimeSettings { precision: PrecisionChoice::Fp16, ..settings("unet", "off") };
     let (worst, lines) = compared(&made, &half);
     assert!(worst.passed() && lines.contains("rms"), "{lines}");
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lipcast_musetalk::parity::run;
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{PrecisionChoice, RuntimeSettings};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
@@ -19,7 +19,7 @@ fn golden() -> PathBuf {
 
 /// The check-points of the reference: id, name and verdict of each.
 fn points(folder: &Path) -> Vec<(String, String, bool)> {
-    let settings = RuntimeSettings { precision: "fp32".to_owned(), ..RuntimeSettings::default() };
+    let settings = RuntimeSettings { precision: PrecisionChoice::Fp32, ..RuntimeSettings::default() };
     let mut lines = Vec::new();
     run::<Toy>(folder, &settings, &mut lines).unwrap();
     let lines = String::from_utf8(lines).unwrap();

@@ -51,7 +51,7 @@ impl Networks for Toy {
             has: Network::ALL.into_iter().filter(|network| bundle.has(*network)).collect(),
             wrong: which.zip(how),
             buckets: if settings.batches.is_empty() { vec![1] } else { settings.batches.clone() },
-            precision: settings.precision.clone(),
+            precision: settings.precision.to_string(),
         })
     }
 

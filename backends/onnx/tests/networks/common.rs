@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{FEATURES, LATENT, LATENT_CHANNELS, Networks, TOKENS, Tensor};
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings};
 use lipcast_onnx::OnnxNetworks;
 use serde_json::json;
 
@@ -39,7 +39,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 pub(crate) fn settings() -> RuntimeSettings {
     RuntimeSettings {
         library: library(),
-        device: "cpu".to_owned(),
+        device: DeviceChoice::Cpu,
         threads: 1,
         batches: vec![1, 3],
         // Files are refused for what is in them, where a test does not ask for more.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::Networks;
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{DeviceChoice, PrecisionChoice, RuntimeSettings};
 use lipcast_onnx::OnnxNetworks;
 
 use crate::common::{folder, library, nano, open, settings};
@@ -19,7 +19,7 @@ fn a_gpu_that_is_not_there_is_an_error_when_it_was_asked_for() {
     // The library of the tests is built for CPUs, wherever they run.
     for device in ["cuda", "cuda:1"] {
         let NetworkError::Unsupported(message) =
-            error(&RuntimeSettings { device: device.to_owned(), ..settings() })
+            error(&RuntimeSettings { device: device.parse().unwrap(), ..settings() })
         else {
             panic!("another kind of error")
         };
@@ -31,7 +31,7 @@ fn a_gpu_that_is_not_there_is_an_error_when_it_was_asked_for() {
 fn auto_says_why_it_takes_the_cpu() {
     let lines = RefCell::new(Vec::new());
     let bundle = Bundle::open(&folder("nano"), OnnxNetworks::FORMAT).unwrap();
-    let settings = RuntimeSettings { device: "auto".to_owned(), batches: Vec::new(), ..settings() };
+    let settings = RuntimeSettings { device: DeviceChoice::Auto, batches: Vec::new(), ..settings() };
     let log = |line: &str| lines.borrow_mut().push(line.to_owned());
     let device = OnnxNetworks::open(&bundle, &settings, &log).unwrap().device();
     assert_eq!((device.name.as_str(), device.precision.as_str()), ("cpu", "fp32"));
@@ -45,11 +45,7 @@ fn auto_says_why_it_takes_the_cpu() {
 #[test]
 fn settings_that_make_no_sense_are_named() {
     for (settings, words) in [
-        (RuntimeSettings { device: "gpu".to_owned(), ..settings() }, "device = \"gpu\""),
-        (RuntimeSettings { precision: "int8".to_owned(), ..settings() }, "precision = \"int8\""),
-        (RuntimeSettings { precision: "fp16".to_owned(), ..settings() }, "has its networks in fp32"),
-        (RuntimeSettings { batches: vec![4, 1], ..settings() }, "batches = [4, 1]"),
-        (RuntimeSettings { batches: vec![0, 1], ..settings() }, "batches = [0, 1]"),
+        (RuntimeSettings { precision: PrecisionChoice::Fp16, ..settings() }, "has its networks in fp32"),
         (RuntimeSettings { options: serde_json::json!({ "trt": 1 }), ..settings() }, "`trt`"),
     ] {
         let NetworkError::Unsupported(message) = error(&settings) else { panic!("another kind of error") };

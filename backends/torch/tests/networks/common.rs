@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{FEATURES, LATENT, LATENT_CHANNELS, TOKENS};
-use lipcast_musetalk::settings::RuntimeSettings;
+use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings};
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
 use lipcast_torch::TorchNetworks;
 use serde_json::json;
@@ -19,7 +19,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 /// One thread on the CPU.
 pub(crate) fn settings() -> RuntimeSettings {
     RuntimeSettings {
-        device: "cpu".to_owned(),
+        device: DeviceChoice::Cpu,
         threads: 1,
         batches: vec![1, 3],
         // Files are refused for what is in them, where a test does not ask for more.
