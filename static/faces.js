@@ -59,18 +59,23 @@ export class Faces {
         this.#api.post(`/v1/jobs/${encodeURIComponent(job)}/cancel`).catch(() => (cancel.disabled = false));
       });
       cancel.hidden = false;
-      await this.#follow(job, label, bar);
+      const remark = await this.#follow(job, label, bar);
       this.#forget(id);
       this.chosen = { id };
       await this.load();
+      if (remark) this.#tell(`The face is there, but ${remark}.`);
     } catch (error) {
       this.#forget(id);
       if (error === CANCELLED) return;
       // The server names the file as it keeps it, a hash in front; the viewer knows it without.
       const text = error.status === 404 ? "This server does not take new faces." : error.message;
-      this.#trouble.textContent = text.replace(/\b[0-9a-f]{12}-/g, "");
-      this.#trouble.hidden = false;
+      this.#tell(text.replace(/\b[0-9a-f]{12}-/g, ""));
     }
+  }
+
+  #tell(trouble) {
+    this.#trouble.textContent = trouble;
+    this.#trouble.hidden = false;
   }
 
   async #follow(job, label, bar) {
@@ -78,7 +83,7 @@ export class Faces {
       const record = await this.#api.get(`/v1/jobs/${encodeURIComponent(job)}`);
       bar.value = 0.3 + 0.7 * (record.progress ?? 0);
       label.textContent = record.stage ? `${record.stage[0].toUpperCase()}${record.stage.slice(1).replaceAll("_", " ")}…` : "Working…";
-      if (record.state === "succeeded") return;
+      if (record.state === "succeeded") return record.detail;
       if (record.state === "cancelled") throw CANCELLED;
       if (record.state === "failed") throw new Error(record.detail ?? "No face could be made of this file.");
       await new Promise((resolve) => setTimeout(resolve, 400));

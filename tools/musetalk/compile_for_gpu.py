@@ -298,6 +298,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     options.bundle.mkdir(parents=True, exist_ok=True)
+    for left in options.bundle.glob(".compile.*"):  # Of a run that was killed, or crashed as it tried a package.
+        shutil.rmtree(left, ignore_errors=True)
     drafts = Path(tempfile.mkdtemp(prefix=".compile.", dir=options.bundle))
     try:
         if options.device.startswith("cuda") and not torch.cuda.is_available():

@@ -192,7 +192,7 @@ def keep_lengths_on_the_host(traced: torch.jit.ScriptModule) -> None:
             if "value" not in node.attributeNames() or node.kindOf("value") != "t":
                 continue
             value = node.t("value")
-            if value.dim() > 0 or value.dtype.is_floating_point:
+            if value.dim() > 0 or value.dtype != torch.int64:
                 continue
             with graph.insert_point_guard(node):
                 number = graph.insertConstant(int(value))

@@ -49,12 +49,11 @@ pub enum Network {
 }
 
 impl Network {
-    /// All of them, in the order of the flow.
     /// Those that run when an avatar is prepared, and never while somebody speaks: what latents and masks are made by.
     pub const PREPARING: [Self; 4] =
         [Self::VaeEncoder, Self::FaceParsing, Self::Landmarks, Self::FaceDetector];
 
-    /// All of them.
+    /// All of them, in the order of the flow.
     pub const ALL: [Self; 7] = [
         Self::WhisperEncoder,
         Self::Unet,

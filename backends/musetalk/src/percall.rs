@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::time::{ClockId, clock_gettime};
+use serde_json::json;
 
 use crate::bundle::Bundle;
 use crate::bundle::ports::{Dim, Port};
 use crate::networks::{FACE_BYTES, Network, Networks, Tensor};
-use crate::settings::{DeviceChoice, PrecisionChoice, RuntimeSettings};
+use crate::settings::{DeviceChoice, PrecisionChoice, RuntimeSettings, Settings};
 
 /// The length of a free axis: 2 s of mel frames, or the sides of the picture in which a face is looked for.
 const FREE: usize = 200;
@@ -35,13 +36,17 @@ fn serve<N: Networks>(arguments: Vec<String>) -> Result<(), String> {
         return Err("takes BUNDLE LIBRARY BATCH…".to_owned());
     };
     let batches: Result<Vec<usize>, _> = batches.iter().map(|batch| batch.parse()).collect();
+    let batches = batches.map_err(|error| error.to_string())?;
     let settings = RuntimeSettings {
         bundle: PathBuf::from(folder),
         library: PathBuf::from(library),
         device: DeviceChoice::Cpu,
         precision: PrecisionChoice::Fp32,
         threads: 1,
-        batches: batches.map_err(|error| error.to_string())?,
+        batches: Settings::read(json!({ "batches": batches }))
+            .map_err(|error| error.to_string())?
+            .runtime
+            .batches,
         ..RuntimeSettings::default()
     };
     let bundle = Bundle::open(&settings.bundle, N::FORMAT).map_err(|error| error.to_string())?;

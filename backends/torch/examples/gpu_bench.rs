@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{FACE, FACE_BYTES, FEATURES, LATENTS, MELS, Network, TOKENS};
-use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings};
+use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings, Settings};
 use lipcast_musetalk::{Networks, Tensor};
 use lipcast_torch::TorchNetworks;
 use lipcast_torch_native::gpu;
+use serde_json::json;
 
 /// Runs that are not timed before those that are.
 const UNTIMED: usize = 3;
@@ -108,7 +109,9 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
             "--device" => all.settings.device = value.parse()?,
             "--precision" => all.settings.precision = value.parse()?,
             "--batches" => {
-                all.settings.batches = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                let sizes: Vec<usize> = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                let read = Settings::read(json!({ "batches": sizes })).map_err(|error| error.to_string())?;
+                all.settings.batches = read.runtime.batches;
             }
             "--threads" => all.settings.threads = value.parse()?,
             "--options" => all.settings.options = serde_json::from_str(&value)?,

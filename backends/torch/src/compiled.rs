@@ -5,23 +5,29 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
+use lipcast_musetalk::bundle::ports::Dim;
 use lipcast_musetalk::bundle::sha256;
-use lipcast_musetalk::networks::Network;
+use lipcast_musetalk::networks::{Network, all_finite};
 use lipcast_musetalk::settings::Decoder;
 use lipcast_torch_native::gpu::{self, Gpu};
-use lipcast_torch_native::{Package, torch_version};
+use lipcast_torch_native::{Package, inference, torch_version};
 use serde::Deserialize;
 use tch::{Device, Kind};
 
 use crate::error::said;
+use crate::script;
+use crate::tensors::{self, to_device, to_host, wave};
 
 /// The list of packages in a bundle's folder.
 pub(crate) const LIST: &str = "compiled.json";
 
 /// The version of the list that is read.
 const VERSION: u32 = 2;
+/// Most bytes of a list.
+const LONGEST: u64 = 1 << 20;
 
 /// Networks that packages are read for: those that every frame runs.
 const NETWORKS: [Network; 2] = [Network::Unet, Network::VaeDecoder];
@@ -69,7 +75,7 @@ pub(crate) fn open(
 ) -> Packages {
     let Device::Cuda(index) = device else { return Packages::new() };
     let list = folder.join(LIST);
-    let text = match fs::read_to_string(&list) {
+    let text = match text_of(&list) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Packages::new(),
         Err(error) => {
@@ -94,8 +100,10 @@ pub(crate) fn open(
         let listed = list.packages.get(network.name()).into_iter().flatten();
         for (&batch, name) in listed.filter(|(batch, _)| buckets.contains(batch)) {
             let path = folder.join(name);
-            match whole(&path, list.files.get(name), verify).and_then(|()| Package::open(&path, Some(index)))
-            {
+            let opened = whole(&path, list.files.get(name), verify)
+                .and_then(|()| Package::open(&path, Some(index)))
+                .and_then(|package| tried(package, network, batch, kind, device));
+            match opened {
                 Ok(package) => _ = open.entry(network).or_default().insert(batch, package),
                 Err(reason) => {
                     let reason = said(&path.display().to_string(), &reason);
@@ -105,6 +113,42 @@ pub(crate) fn open(
         }
     }
     open
+}
+
+/// What a file says that is to be a list.
+fn text_of(list: &Path) -> io::Result<String> {
+    let found = fs::metadata(list)?;
+    if !found.is_file() || found.len() > LONGEST {
+        return Err(io::Error::other("not a file, or far longer than a list"));
+    }
+    fs::read_to_string(list)
+}
+
+/// The package, once it gave what its network gives.
+fn tried(
+    mut package: Package,
+    network: Network,
+    batch: usize,
+    kind: Kind,
+    device: Device,
+) -> Result<Package, String> {
+    let ran = inference(|| {
+        let inputs = network.interface().inputs.iter().map(|port| {
+            let length = |dim: &Dim| if let Dim::Fixed(length) = dim { *length } else { batch };
+            let shape: Vec<_> = port.shape.iter().map(length).collect();
+            to_device(&wave(shape.iter().product()), &tensors::shape(&shape), device, kind)
+        });
+        let inputs: Vec<_> = inputs.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let outputs = package.run(&inputs.iter().collect::<Vec<_>>())?;
+        let outputs = script::of_its_shapes(network, outputs).map_err(|error| error.to_string())?;
+        let finite = outputs.iter().map(|output| to_host(output).map(|output| all_finite(&output.data)));
+        match finite.collect::<Result<Vec<_>, _>>() {
+            Ok(finite) if finite.iter().all(|finite| *finite) => Ok(()),
+            Ok(_) => Err("it gave NaN or infinity in its first run".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    ran.map(|()| package)
 }
 
 /// Reads a list; its names are files of the folder and nothing else.
@@ -123,7 +167,11 @@ fn read(text: &str) -> Result<List, String> {
 /// Whether a package is as it was listed: by its length, and by its hash where that is asked for.
 fn whole(path: &Path, listed: Option<&File>, verify: bool) -> Result<(), String> {
     let file = listed.ok_or_else(|| format!("{LIST} does not list it"))?;
-    let found = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let found = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !found.is_file() {
+        return Err("not a file".to_owned());
+    }
+    let found = found.len();
     if file.bytes != found {
         return Err(format!("it has {found} bytes, and should have {}", file.bytes));
     }

@@ -10,7 +10,7 @@ use lipcast_musetalk::networks::{
 use lipcast_musetalk::settings::{PrecisionChoice, RuntimeSettings};
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
 use lipcast_torch_native::heap::{self, Kept};
-use lipcast_torch_native::{Package, inference, torch_version};
+use lipcast_torch_native::{Package, SideStream, inference, torch_version};
 use tch::{Cuda, Device, Kind};
 
 use crate::compiled;
@@ -207,14 +207,16 @@ impl TorchNetworks {
         Ok(())
     }
 
-    /// Records each batch size on the GPU number `index`, the largest first, whose memory the others work in. What
-    /// cannot be recorded is launched operator by operator, which `log` hears.
+    /// Records each batch size on the GPU number `index`, the largest first, whose memory the others work in. When one
+    /// cannot be, neither it nor those after it are: they are launched operator by operator, which `log` hears.
     fn record(&mut self, index: usize, log: &dyn Fn(&str)) -> Result<(), NetworkError> {
-        let Self { kind, buckets, slots, recorded, .. } = self;
+        let Self { device, kind, buckets, slots, recorded, .. } = self;
+        // One for all of them: memory belongs to the stream that it was allocated on.
+        let stream = SideStream::enter(index).map_err(|text| said("a stream of its own", &text))?;
         for &batch in buckets.iter().rev() {
             let beside = recorded.values().next_back();
             let made = inference(|| {
-                Recorded::record(index, batch, *kind, beside, |latents, audio| {
+                Recorded::record(&stream, *device, batch, *kind, beside, |latents, audio| {
                     let (latent, image) = speak(slots, latents, audio)?;
                     Generated::new(&latent, &image)
                 })
@@ -222,7 +224,12 @@ impl TorchNetworks {
             match made {
                 Ok(made) => _ = recorded.insert(batch, made),
                 Err(error @ NetworkError::DeviceLost(_)) => return Err(error),
-                Err(error) => log(&format!("batches of {batch} are not recorded as a CUDA graph: {error}")),
+                Err(error) => {
+                    log(&format!(
+                        "batches of {batch} frames and less are not recorded as CUDA graphs: {error}"
+                    ));
+                    break;
+                }
             }
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::networks::{FEATURES, LATENT, LATENT_CHANNELS, TOKENS};
-use lipcast_torch_native::{Graph, GraphError};
+use lipcast_torch_native::{Graph, GraphError, SideStream};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::{failed, said};
@@ -25,26 +25,28 @@ struct Inputs {
 }
 
 impl Recorded {
-    /// Records what `work` does with latents and audio of `batch` frames, on the GPU number `index`. It works in the
-    /// memory of `beside`, if there is one: results of either must be fetched before the other runs.
+    /// Records what `work` does with latents and audio of `batch` frames on `device`, this thread being on `stream` there.
+    /// It works in the memory of `beside`, if there is one: results of either must be fetched before the other runs.
     ///
     /// # Errors
-    /// Those of `work`, and what keeps it from being recorded.
+    /// Those of `work`, and what keeps it from being recorded; nothing else should be then.
     pub(crate) fn record(
-        index: usize,
+        stream: &SideStream,
+        device: Device,
         batch: usize,
         kind: Kind,
         beside: Option<&Self>,
         mut work: impl FnMut(&Tensor, &Tensor) -> Result<Generated, NetworkError>,
     ) -> Result<Self, NetworkError> {
-        let inputs = Inputs::new(batch, kind, Device::Cuda(index)).map_err(failed("recording"))?;
+        let inputs = Inputs::new(batch, kind, device).map_err(failed("recording"))?;
         let beside = beside.map(|recorded| &recorded.graph);
-        let graph = Graph::record(index, beside, || work(&inputs.latents, &inputs.audio)).map_err(
-            |error| match error {
-                GraphError::Work(error) => error,
-                GraphError::Recording(text) => said("recording", &text),
-            },
-        )?;
+        let graph =
+            Graph::record(stream, beside, || work(&inputs.latents, &inputs.audio)).map_err(|error| {
+                match error {
+                    GraphError::Work(error) => error,
+                    GraphError::Recording(text) => said("recording", &text),
+                }
+            })?;
         Ok(Self { inputs, graph })
     }
 

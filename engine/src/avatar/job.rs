@@ -66,7 +66,7 @@ impl Job {
         Self::default()
     }
 
-    /// A part of it: its progress is the whole's, and it can be cancelled by itself.
+    /// A part of the whole job: its progress is the whole's, and it can be cancelled by itself.
     pub fn part(&self) -> Self {
         Self { state: self.state.clone(), part_cancelled: Some(Arc::default()) }
     }
@@ -93,6 +93,11 @@ impl Job {
     /// Asks the work to stop; it does so within about one frame, and leaves nothing behind.
     pub fn cancel(&self) {
         self.part_cancelled.as_deref().unwrap_or(&self.state.cancelled).store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the whole job to stop, also where this is a part of it.
+    pub fn cancel_whole(&self) {
+        self.state.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Whether [`Job::cancel`] was called, of a part also whether it was of the whole.
@@ -139,6 +144,8 @@ mod tests {
         part.cancel();
         assert!(part.is_cancelled() && part.clone().is_cancelled());
         assert!(!job.is_cancelled() && !job.part().is_cancelled());
+        job.part().cancel_whole();
+        assert!(job.is_cancelled());
         watcher.cancel();
         assert!(job.is_cancelled() && job.part().is_cancelled());
     }

@@ -142,8 +142,12 @@ fn backend(
         Some(folder) => {
             let report = examine(&backend.folder.join(folder));
             let decoder = lacks_decoder(&report, setting("decoder").unwrap_or("sd-vae"));
-            let precision = format
-                .and_then(|format| lacks_precision(&report, format, setting("precision").unwrap_or("auto")));
+            let precision = match setting("precision").unwrap_or("auto") {
+                // As both backends choose.
+                "auto" if setting("device") == Some("cpu") => "fp32",
+                precision => precision,
+            };
+            let precision = format.and_then(|format| lacks_precision(&report, format, precision));
             findings.push(of_bundle(&about, report));
             let missing = [decoder, precision].into_iter().flatten();
             findings.extend(missing.map(|text| Finding {

@@ -63,6 +63,29 @@ pub(super) enum Found {
     Failed(String),
 }
 
+/// Why an avatar is not loaded.
+#[derive(Debug)]
+pub(super) struct Unloaded {
+    pub(super) reason: String,
+    /// The instance was replaced meanwhile: the one in its place was not asked.
+    pub(super) replaced: bool,
+}
+
+impl From<String> for Unloaded {
+    fn from(reason: String) -> Self {
+        Self { reason, replaced: false }
+    }
+}
+
+impl Unloaded {
+    /// What was under way is not any more.
+    fn stopped(job: &Job) -> Self {
+        let replaced = !job.is_cancelled();
+        let reason = if replaced { "it was started anew meanwhile" } else { "cancelled" };
+        Self { reason: reason.to_owned(), replaced }
+    }
+}
+
 impl Loading {
     /// `avatar` in `instance`, if it is loaded or has a blob that can be.
     pub(super) fn at_once(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>) -> Found {
@@ -126,10 +149,10 @@ impl Loading {
         instance: &Arc<dyn Instance>,
         frames: Option<RgbSource>,
         job: &Job,
-    ) -> Result<Arc<dyn LoadedAvatar>, String> {
+    ) -> Result<Arc<dyn LoadedAvatar>, Unloaded> {
         match self.at_once(avatar, instance) {
             Found::Loaded(there) => Ok(there),
-            Found::Failed(reason) => Err(reason),
+            Found::Failed(reason) => Err(reason.into()),
             Found::Missing => {
                 // Whoever forgets the instance stops this, and not all that its caller does.
                 let part = job.part();
@@ -137,7 +160,9 @@ impl Loading {
                     return self.outcome(avatar, instance, job);
                 }
                 let loaded = self.prepare(avatar, instance, frames, &part);
-                loaded.map_err(|reason| if part.is_cancelled() { stopped(job) } else { reason })
+                loaded.map_err(
+                    |reason| if part.is_cancelled() { Unloaded::stopped(job) } else { reason.into() },
+                )
             }
         }
     }
@@ -151,14 +176,14 @@ impl Loading {
         avatar: &Arc<Avatar>,
         instance: &Arc<dyn Instance>,
         job: &Job,
-    ) -> Result<Arc<dyn LoadedAvatar>, String> {
+    ) -> Result<Arc<dyn LoadedAvatar>, Unloaded> {
         let mut entries = self.lock();
         loop {
             match entries.get(&key(avatar, instance)).filter(|entry| entry.is_for(avatar, instance)) {
                 Some(Entry { state: State::Loaded(there), .. }) => return Ok(there.clone()),
-                Some(Entry { state: State::Failed(reason, _), .. }) => return Err(reason.clone()),
+                Some(Entry { state: State::Failed(reason, _), .. }) => return Err(reason.clone().into()),
                 Some(Entry { state: State::Preparing(_) | State::Loading, .. }) if !job.is_cancelled() => {}
-                _ => return Err(stopped(job)),
+                _ => return Err(Unloaded::stopped(job)),
             }
             entries = self.sleep(entries);
         }
@@ -168,7 +193,7 @@ impl Loading {
     pub(super) fn forget(&self, id: &AvatarId) {
         // Unloading may take a while: not under the lock.
         let forgotten: Vec<_> = self.lock().extract_if(|(avatar, _), _| avatar == id).collect();
-        stop(forgotten.into_iter().map(|(_, entry)| entry));
+        stop(forgotten.into_iter().map(|(_, entry)| entry), Job::cancel_whole);
         self.0.changed.notify_all();
     }
 
@@ -177,14 +202,15 @@ impl Loading {
         let is_in_it =
             |entry: &mut Entry| entry.instance.upgrade().is_none_or(|known| Arc::ptr_eq(&known, instance));
         let forgotten: Vec<_> = self.lock().extract_if(|_, entry| is_in_it(entry)).collect();
-        stop(forgotten.into_iter().map(|(_, entry)| entry));
+        // Whoever asked for it may ask the one in its place.
+        stop(forgotten.into_iter().map(|(_, entry)| entry), Job::cancel);
         self.0.changed.notify_all();
     }
 
     /// Stops all preparations.
     pub(super) fn stop(&self) {
         let entries = std::mem::take(&mut *self.lock());
-        stop(entries.into_values());
+        stop(entries.into_values(), Job::cancel_whole);
         self.0.changed.notify_all();
     }
 
@@ -276,11 +302,6 @@ impl State {
     }
 }
 
-/// Why what was under way is not any more.
-fn stopped(job: &Job) -> String {
-    if job.is_cancelled() { "cancelled" } else { "it was started anew meanwhile" }.to_owned()
-}
-
 fn panicked<T>() -> Result<T, String> {
     Err("it panicked while it was prepared".to_owned())
 }
@@ -296,10 +317,10 @@ fn reason(error: &LoadError) -> String {
     }
 }
 
-fn stop(entries: impl Iterator<Item = Entry>) {
+fn stop(entries: impl Iterator<Item = Entry>, cancel: fn(&Job)) {
     for entry in entries {
         if let State::Preparing(job) = entry.state {
-            job.cancel();
+            cancel(&job);
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::backends::{mode_of, report, spec, whole};
 use super::gallery::Gallery;
-use super::loading::{Found, Haste, Loading};
+use super::loading::{Found, Haste, Loading, Unloaded};
 use crate::app::{AvatarSummary, BackendReport, BackendState, Mode, StudioError};
 use crate::config::{BackendConfig, Config, EngineConfig};
 
@@ -198,33 +198,35 @@ impl Stages {
         let (avatar, frames) = self.gallery.prepare(id, source, job)?;
         // What was loaded is of the avatar that had the name before.
         self.loading.forget(id);
-        let (mut frames, mut asked, mut refused) = (Some(frames), Vec::new(), Vec::new());
-        while let Some(instance) = self.another(&asked) {
-            let loaded = self.loading.wait(&avatar, &instance, frames.take(), job);
-            asked.push(instance.clone());
+        let (mut frames, mut refused) = (Some(frames), Vec::new());
+        let mut ready = self.backends.ready().into_iter();
+        while let Some(instance) = ready.next() {
+            let name = instance.name();
+            let mut loaded = self.loading.wait(&avatar, &instance, frames.take(), job);
+            if loaded.as_ref().is_err_and(|error| error.replaced)
+                && let Some(other) = self.ready(name)
+            {
+                loaded = self.loading.wait(&avatar, &other, None, job);
+            }
             match loaded {
                 Ok(_) => {
-                    if let Some(next) = self.another(&asked) {
+                    if let Some(next) = ready.next() {
                         self.loading.in_background(&avatar, &next, Haste::Later);
                     }
                     refused.iter().for_each(|reason| job.note(format!("it cannot be shown on {reason}")));
                     return Ok(avatar);
                 }
                 Err(_) if job.is_cancelled() => return Err(StudioError::Cancelled),
-                Err(reason) => refused.push(format!("{}: {reason}", instance.name())),
+                Err(Unloaded { reason, .. }) => refused.push(format!("{name}: {reason}")),
             }
         }
         let reasons = refused.join("; ");
         Err(StudioError::Conflict(format!("avatar \"{id}\" was made, but no backend can show it: {reasons}")))
     }
 
-    /// The first backend that is ready and was not asked, nor before it was started anew more than once.
-    fn another(&self, asked: &[Arc<dyn Instance>]) -> Option<Arc<dyn Instance>> {
-        let is_new = |instance: &Arc<dyn Instance>| {
-            let former = asked.iter().filter(|former| former.name() == instance.name());
-            former.clone().all(|former| !Arc::ptr_eq(former, instance)) && former.count() < 2
-        };
-        self.backends.ready().into_iter().find(is_new)
+    /// The backend `name`, if it is ready.
+    fn ready(&self, name: &str) -> Option<Arc<dyn Instance>> {
+        self.backends.ready().into_iter().find(|instance| instance.name() == name)
     }
 
     /// Who can show `avatar`, in order of preference, for whoever has time: each backend is loaded when it is asked
@@ -242,7 +244,7 @@ impl Stages {
     /// # Errors
     /// When that backend is not ready, or cannot show the avatar.
     pub fn stage_on(&self, avatar: &Arc<Avatar>, name: &str, job: &Job) -> Result<(Stage, Mode), Refusal> {
-        match self.backends.ready().into_iter().find(|instance| instance.name() == name) {
+        match self.ready(name) {
             Some(instance) => {
                 let loaded = self.loading.wait(avatar, &instance, None, job);
                 stage(avatar, instance, loaded)
@@ -303,7 +305,7 @@ impl Casting for Company {
 
     fn stage(&self, instance: &Arc<dyn Instance>) -> Result<Stage, String> {
         self.loading.in_background(&self.avatar, instance, Haste::Later);
-        let there = self.loading.outcome(&self.avatar, instance, &self.job)?;
+        let there = self.loading.outcome(&self.avatar, instance, &self.job).map_err(|error| error.reason)?;
         Ok(Stage { canvas: self.avatar.clone(), instance: instance.clone(), avatar: there })
     }
 }
@@ -311,13 +313,13 @@ impl Casting for Company {
 fn stage(
     avatar: &Arc<Avatar>,
     instance: Arc<dyn Instance>,
-    loaded: Result<Arc<dyn LoadedAvatar>, String>,
+    loaded: Result<Arc<dyn LoadedAvatar>, Unloaded>,
 ) -> Result<(Stage, Mode), Refusal> {
     match loaded {
         Ok(there) => {
             let mode = mode_of(instance.blob_key().0);
             Ok((Stage { canvas: avatar.clone(), instance, avatar: there }, mode))
         }
-        Err(reason) => Err(Refusal { backend: instance.name().to_owned(), reason }),
+        Err(Unloaded { reason, .. }) => Err(Refusal { backend: instance.name().to_owned(), reason }),
     }
 }

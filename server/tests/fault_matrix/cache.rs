@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lipcast_engine::avatar::{AvatarId, AvatarStore};
 use lipcast_server::bench::rig::Rig;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::row::Row;
 use crate::scene::{
@@ -189,43 +190,57 @@ fn row_16_damaged_blobs() {
     );
 }
 
+/// Begins to prepare the avatar; the path of the job.
+fn upload(rig: &Rig, clip: &[u8]) -> String {
+    let body = whole::form("file", "face.mp4", clip);
+    let accepted = request(rig, "POST", "/v1/avatars/face/source", whole::FORM, &body);
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    format!("/v1/jobs/{}", accepted.json()["job"].as_str().unwrap())
+}
+
+/// What became of a job.
+fn over(rig: &Rig, job: &str) -> Value {
+    until("it is over", || get(rig, job).json()["state"] != "running");
+    get(rig, job).json()
+}
+
 #[test]
 fn row_16_a_reload_while_it_prepares() {
     let mut row = Row::begin(
-        "a backend is reloaded while it prepares an avatar, and one cannot show it at all",
-        "the avatar is prepared by the new one; its job succeeds, and tells who cannot show it",
+        "while a backend prepares an avatar it is reloaded, then the avatar is deleted; another cannot show it at all",
+        "the one in its place prepares it; what was deleted is cancelled; a job that succeeds tells who cannot show it",
     );
     let folder = tempfile::tempdir().unwrap();
-    let begun = folder.path().join("begun");
-    let slow = format!(
-        "{{ in = \"prepare_avatar\", do = \"hang\", ms = 20000, unless_file = \"{}\" }}",
-        begun.display()
-    );
+    let slow = folder.path().join("slow");
+    let fault =
+        format!("{{ in = \"prepare_avatar\", do = \"hang\", ms = 20000, if_file = \"{}\" }}", slow.display());
     let clip = face(folder.path());
-    let mut rig = serve_by(program(), &chaos_before_probe(&slow), &[("face.mp4", &clip)]);
-    let prepared = std::thread::scope(|scope| {
-        let preparing = scope.spawn(|| prepare(&rig, "face"));
-        until("it prepares", || begun.exists());
-        forget(&rig);
-        preparing.join().unwrap()
-    });
-    assert_eq!(prepared["status"], "success", "{prepared}: {}", rig.log());
+    let mut rig = serve_by(program(), &chaos_before_probe(&fault), &[]);
+    fs::write(&slow, "").unwrap();
+    let job = upload(&rig, &clip);
+    until("it prepares", || !slow.exists());
+    forget(&rig);
+    let prepared = over(&rig, &job);
+    assert_eq!((&prepared["state"], &prepared["detail"]), (&"succeeded".into(), &Value::Null), "{prepared}");
     Kept::of(&rig);
-    row.measured("prepared_by", backend_of_a_session(&rig, "after"));
-    assert_eq!(backend_of_a_session(&rig, "again"), "chaos");
+    assert_eq!(backend_of_a_session(&rig, "after"), "chaos");
+
+    fs::write(&slow, "").unwrap();
+    let job = upload(&rig, &clip);
+    until("it prepares", || !slow.exists());
+    assert_eq!(request(&rig, "DELETE", "/v1/avatars/face", "", b"").status, 204);
+    let deleted = over(&rig, &job);
+    assert_eq!(deleted["state"], "cancelled", "{deleted}");
     assert_alive(&mut rig);
 
     let fails = "{ in = \"prepare_avatar\", do = \"fail\", message = \"no room\" }";
-    let rig = serve_by(program(), &chaos_before_probe(fails), &[("face.mp4", &clip)]);
-    let body = whole::form("file", "face.mp4", &clip);
-    let accepted = request(&rig, "POST", "/v1/avatars/face/source", whole::FORM, &body);
-    let job = accepted.json()["job"].as_str().unwrap_or_default().to_owned();
-    let record = || get(&rig, &format!("/v1/jobs/{job}")).json();
-    until("it is prepared", || record()["state"] != "running");
-    let record = record();
-    assert_eq!(record["state"], "succeeded", "{accepted:?} {record}");
+    let rig = serve_by(program(), &chaos_before_probe(fails), &[]);
+    let job = upload(&rig, &clip);
+    let record = over(&rig, &job);
+    assert_eq!(record["state"], "succeeded", "{record}");
     let detail = record["detail"].as_str().unwrap_or_default();
     assert!(detail.contains("cannot be shown on chaos") && detail.contains("no room"), "{record}");
+    row.measured("told", detail);
 }
 
 fn cut(file: &Path) {

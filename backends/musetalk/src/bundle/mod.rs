@@ -164,7 +164,7 @@ impl Bundle {
         verify::files(&self.manifest, &self.folder, self.names(), progress)
     }
 
-    /// Compares the files of `network` with their SHA-256: before one is opened long after the others were compared, since
+    /// Compares the files of `network` with their sizes and SHA-256: before one is opened long after the others were compared, since
     /// what it makes of an avatar is kept under the hash that is listed.
     ///
     /// # Errors
@@ -173,7 +173,10 @@ impl Bundle {
         let entry = self.manifest.model(Model::of(network, self.decoder));
         let names = entry.into_iter().flat_map(|entry| &entry.formats);
         let names = names.filter(|(key, _)| of_format(key, &self.format)).flat_map(|(_, names)| names);
-        verify::files(&self.manifest, &self.folder, names.map(String::as_str), &|_, _| Ok(()))
+        let names: Vec<_> = names.map(String::as_str).collect();
+        // As many bytes as are listed are hashed: one that grew is found by its size.
+        first(check::files(&self.manifest, &self.folder, names.iter().copied()))?;
+        verify::files(&self.manifest, &self.folder, names, &|_, _| Ok(()))
     }
 
     /// What an avatar's latents and masks depend on: the listed hashes of encoder, parsing, landmarks and

@@ -66,9 +66,11 @@ fn a_file_that_was_replaced_is_refused_when_it_is_opened_again() {
     let before = encode().unwrap();
     let mut other = whole.clone();
     other[whole.len() / 2] ^= 1;
-    fs::write(&path, other).unwrap();
-    let Err(NetworkError::Corrupt(message)) = encode() else { panic!("it was taken") };
-    assert!(message.starts_with(&path.display().to_string()) && message.contains("sha256"), "{message}");
+    for (content, word) in [(other, "sha256"), ([&whole[..], b"more"].concat(), "bytes")] {
+        fs::write(&path, content).unwrap();
+        let Err(NetworkError::Corrupt(message)) = encode() else { panic!("it was taken") };
+        assert!(message.starts_with(&path.display().to_string()) && message.contains(word), "{message}");
+    }
     fs::write(&path, whole).unwrap();
     assert_eq!(encode().unwrap(), before);
 }

@@ -4,16 +4,13 @@ use std::ptr::{NonNull, null_mut};
 
 use crate::raw;
 
-/// How often work is done before it is recorded: whatever is only done once, such as choosing kernels and loading them,
-/// must be done by then.
-const REHEARSALS: usize = 2;
-
 /// Why work was not recorded.
 #[derive(Debug)]
 pub enum GraphError<E> {
-    /// The work itself failed.
+    /// The work itself failed, or waited for the GPU; nothing was recorded, and all is as before.
     Work(E),
-    /// Recording it did; in libtorch's words.
+    /// Recording it did; in libtorch's words. Whatever it began to keep memory for is kept: nothing else should be
+    /// recorded in this process.
     Recording(String),
 }
 
@@ -26,31 +23,29 @@ pub struct Graph<T> {
 }
 
 impl<T> Graph<T> {
-    /// Does `work` on the GPU number `index` some times, and records what it gives to the GPU. It must take the same
-    /// steps each time, read from the same memory, and never wait for the GPU.
+    /// Does `work` twice on the stream, and then records what it gives to the GPU. It must take the same steps each time,
+    /// read from the same memory, and never wait for the GPU, which the second time is an error of libtorch's.
     ///
-    /// It works in the memory of `beside`, if there is one: replaying either leaves nothing of the other's results.
+    /// It works in the memory of `beside`, if there is one, which must be of the same stream: replaying either leaves
+    /// nothing of the other's results.
     ///
     /// # Errors
-    /// Those of `work`, and what keeps it from being recorded; the GPU can be used as before.
+    /// Those of `work`, and what keeps it from being recorded.
     pub fn record<E>(
-        index: usize,
+        _stream: &SideStream,
         beside: Option<&Self>,
         mut work: impl FnMut() -> Result<T, E>,
     ) -> Result<Self, GraphError<E>> {
-        let index = i8::try_from(index).map_err(|_| GraphError::Recording("no such GPU".to_owned()))?;
-        let stream = Stream::enter(index).map_err(GraphError::Recording)?;
-        for _ in 0..REHEARSALS {
-            work().map_err(GraphError::Work)?;
-        }
-        let raw = Recording::begin(beside.map(|graph| &graph.raw)).map_err(GraphError::Recording)?;
+        // Whatever is only done once, such as choosing kernels and loading them, is done by now.
+        work().map_err(GraphError::Work)?;
+        // A recording that has to wait is broken off, and cannot be undone.
+        let refusal = Refusal::begin().map_err(GraphError::Recording)?;
+        work().map_err(GraphError::Work)?;
+        drop(refusal);
+        let recording = Unended::begin(beside.map(|graph| &graph.raw)).map_err(GraphError::Recording)?;
         let results = work();
-        // It ends in any case; work that could not be recorded mostly failed because of that, and says it better.
-        let ended = raw.end();
-        let results = results.map_err(GraphError::Work)?;
-        ended.map_err(GraphError::Recording)?;
-        stream.leave().map_err(GraphError::Recording)?;
-        Ok(Self { raw, results })
+        let raw = recording.end().map_err(GraphError::Recording)?;
+        Ok(Self { raw, results: results.map_err(GraphError::Work)? })
     }
 
     /// Gives it to the GPU again; the results are there once what is given to it afterwards is.
@@ -63,35 +58,82 @@ impl<T> Graph<T> {
     }
 }
 
-/// A stream that this thread is on.
-struct Stream(NonNull<raw::RawStream>);
+/// A stream of this thread's own on a GPU, for work that is to be recorded.
+#[derive(Debug)]
+pub struct SideStream(NonNull<raw::RawStream>);
 
-impl Stream {
-    fn enter(index: i8) -> Result<Self, String> {
+impl SideStream {
+    /// From here on this thread's work for the GPU number `index` goes there, once what it has been given is done.
+    ///
+    /// # Errors
+    /// In libtorch's words.
+    pub fn enter(index: usize) -> Result<Self, String> {
+        let index = i8::try_from(index).map_err(|_| "no such GPU".to_owned())?;
         let mut stream = null_mut();
         // SAFETY: `stream` has room for a pointer. What comes back is a text of that function.
         unsafe { raw::outcome(raw::lipcast_stream_enter(index, &mut stream)) }?;
         NonNull::new(stream).map(Self).ok_or_else(|| "libtorch gave no stream".to_owned())
     }
-
-    /// Waits for what was given to it.
-    fn leave(self) -> Result<(), String> {
-        let stream = self.0;
-        std::mem::forget(self);
-        // SAFETY: it was entered on this thread, since `Self` is not `Send`, and is left once. What comes back is a text
-        // of that function.
-        unsafe { raw::outcome(raw::lipcast_stream_leave(stream.as_ptr())) }
-    }
 }
 
-impl Drop for Stream {
+impl Drop for SideStream {
+    /// Waits for its work, and gives back what that took.
     fn drop(&mut self) {
-        // SAFETY: as in `leave`, which forgets what it left. Whatever it says, something else failed before.
+        // SAFETY: it was entered on this thread, since it is not `Send`, and is left once. What comes back is a text of
+        // that function; a device that is lost says so again in the next call.
         let _ = unsafe { raw::outcome(raw::lipcast_stream_leave(self.0.as_ptr())) };
     }
 }
 
-/// A graph of libtorch.
+/// While it lives, waiting for the GPU is an error.
+struct Refusal;
+
+impl Refusal {
+    fn begin() -> Result<Self, String> {
+        // SAFETY: it sets a number. What comes back is a text of that function.
+        unsafe { raw::outcome(raw::lipcast_waits_refused(true)) }.map(|()| Self)
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        // SAFETY: as in `begin`, where the same call went well.
+        let _ = unsafe { raw::outcome(raw::lipcast_waits_refused(false)) };
+    }
+}
+
+/// A recording that goes on.
+struct Unended(NonNull<raw::RawGraph>);
+
+impl Unended {
+    /// From here on until `end`, what this thread gives to its stream is recorded.
+    fn begin(beside: Option<&Recording>) -> Result<Self, String> {
+        let beside = beside.map_or(null_mut(), |graph| graph.0.as_ptr());
+        let mut graph = null_mut();
+        // SAFETY: `beside` is null or a graph, of which only a number is read; `graph` has room for a pointer. What comes
+        // back is a text of that function.
+        unsafe { raw::outcome(raw::lipcast_graph_begin(beside, &mut graph)) }?;
+        NonNull::new(graph).map(Self).ok_or_else(|| "libtorch gave no graph".to_owned())
+    }
+
+    fn end(self) -> Result<Recording, String> {
+        let graph = self.0;
+        std::mem::forget(self);
+        // SAFETY: it was begun, on this thread, since it is not `Send`. What comes back is a text of that function. When
+        // it fails, the graph is never touched again, nor freed.
+        unsafe { raw::outcome(raw::lipcast_graph_end(graph.as_ptr())) }.map(|()| Recording(graph))
+    }
+}
+
+impl Drop for Unended {
+    /// The work panicked.
+    fn drop(&mut self) {
+        // SAFETY: as in `end`, which forgets what it ended. It is never freed: whether it could be is not known.
+        let _ = unsafe { raw::outcome(raw::lipcast_graph_end(self.0.as_ptr())) };
+    }
+}
+
+/// A graph of libtorch that has ended well.
 #[derive(Debug)]
 struct Recording(NonNull<raw::RawGraph>);
 
@@ -99,29 +141,15 @@ struct Recording(NonNull<raw::RawGraph>);
 unsafe impl Send for Recording {}
 
 impl Recording {
-    /// From here on until `end`, what this thread gives to its stream is recorded.
-    fn begin(beside: Option<&Self>) -> Result<Self, String> {
-        let beside = beside.map_or(null_mut(), |graph| graph.0.as_ptr());
-        let mut graph = null_mut();
-        // SAFETY: `beside` is null or a graph, of which only a number is read; `graph` has room for a pointer. What comes back is a text of that function.
-        unsafe { raw::outcome(raw::lipcast_graph_begin(beside, &mut graph)) }?;
-        NonNull::new(graph).map(Self).ok_or_else(|| "libtorch gave no graph".to_owned())
-    }
-
-    fn end(&self) -> Result<(), String> {
-        // SAFETY: it was begun, on this thread: `Graph::record` does both. What comes back is a text of that function.
-        unsafe { raw::outcome(raw::lipcast_graph_end(self.0.as_ptr())) }
-    }
-
     fn replay(&mut self) -> Result<(), String> {
-        // SAFETY: it has ended: only then is there a `Graph`. What comes back is a text of that function.
+        // SAFETY: it has ended well. What comes back is a text of that function.
         unsafe { raw::outcome(raw::lipcast_graph_replay(self.0.as_ptr())) }
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        // SAFETY: it is ours, and nobody uses it afterwards.
+        // SAFETY: it has ended well and is ours, and nobody uses it afterwards.
         unsafe { raw::lipcast_graph_free(self.0.as_ptr()) }
     }
 }
@@ -131,15 +159,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_gpu_nothing_is_done_and_the_reason_is_told() {
+    fn without_a_gpu_there_is_no_stream_and_the_reason_is_told() {
         // The half for GPUs is not open in the tests, wherever they run.
-        let mut done = 0;
-        let recorded = Graph::record(0, None, || {
-            done += 1;
-            Ok::<_, ()>(())
-        });
-        let Err(GraphError::Recording(reason)) = recorded else { panic!("it was recorded") };
+        let reason = SideStream::enter(0).expect_err("there is one");
         assert!(reason.to_lowercase().contains("cuda"), "{reason}");
-        assert_eq!(done, 0);
+        assert!(Refusal::begin().err().is_some_and(|reason| reason.contains("libtorch_cuda.so is not open")));
     }
 }

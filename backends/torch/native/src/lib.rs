@@ -17,7 +17,7 @@ mod package;
 
 mod raw;
 
-pub use graph::{Graph, GraphError};
+pub use graph::{Graph, GraphError, SideStream};
 pub use inference::inference;
 pub use package::Package;
 

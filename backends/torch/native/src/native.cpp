@@ -45,16 +45,16 @@ template <typename Work> char *guarded(Work work) noexcept {
     }
 }
 
-// A function of libtorch's half for GPUs. Nothing here is linked with it, since it is opened when a GPU is asked for and
-// is not there on a machine without; so its functions are looked up, by the names that compilers of Linux give them.
-template <typename Function> Function *of_gpu_half(const char *name) {
+// A function or an object of libtorch's half for GPUs. Nothing here is linked with it, since it is opened when a GPU is
+// asked for and is not there on a machine without; so both are looked up, by the names that compilers of Linux give them.
+template <typename Found> Found *of_gpu_half(const char *name) {
     void *half = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_NOLOAD);
     TORCH_CHECK(half != nullptr, "libtorch_cuda.so is not open");
-    void *function = dlsym(half, name);
+    void *found = dlsym(half, name);
     // It stays open: whoever opened it never closes it.
     dlclose(half);
-    TORCH_CHECK(function != nullptr, "libtorch_cuda.so has no ", name);
-    return reinterpret_cast<Function *>(function);
+    TORCH_CHECK(found != nullptr, "libtorch_cuda.so has no ", name);
+    return reinterpret_cast<Found *>(found);
 }
 
 // `at::cuda::CUDAGraph`, whose header needs those of CUDA; its members take the object as their first argument.
@@ -162,6 +162,13 @@ char *lipcast_stream_leave(lipcast_stream *stream) {
         owned->guard.current_stream().synchronize();
         // What was allocated on this stream and freed would wait for it for ever, and no other stream gets it.
         c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache();
+    });
+}
+
+char *lipcast_waits_refused(bool refused) {
+    return guarded([&] {
+        // The one object behind `c10::cuda::warning_state()`, whose only member is an enum: 0 for nothing, 2 for an error.
+        *of_gpu_half<int>("_ZZN3c104cuda13warning_stateEvE14warning_state_") = refused ? 2 : 0;
     });
 }
 

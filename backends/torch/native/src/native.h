@@ -1,7 +1,8 @@
 // What of libtorch's C++ interface `tch` does not wrap, as C functions.
 //
 // Every function that can fail returns null when it did not, and otherwise a text to be given to `lipcast_text_free`;
-// no exception leaves. Pointers are never kept beyond the call, except for a package's own.
+// no exception leaves. Pointers that are passed in are not kept beyond the call; what a function makes is the caller's until
+// the function that frees it.
 #pragma once
 
 #include <cstddef>
@@ -36,21 +37,27 @@ char *lipcast_package_run(lipcast_package *package, lipcast_tensor *const *input
 void lipcast_package_close(lipcast_package *package);
 
 // From here on this thread gives its work for the GPU `device` to a stream of its own, once all that the device was given
-// before is done. `lipcast_stream_leave` waits for that work, gives the GPU's free memory back, and the thread its
-// former stream, also when it fails.
+// before is done. `lipcast_stream_leave`, on the same thread, waits for that work, gives the GPU's free memory back, and
+// the thread its former stream, also when it fails; it frees `stream`. What was entered last is left first.
 char *lipcast_stream_enter(int8_t device, lipcast_stream **stream);
 char *lipcast_stream_leave(lipcast_stream *stream);
 
+// Whether an operator of libtorch's that makes the host wait for the GPU fails from here on; a setting of the process.
+char *lipcast_waits_refused(bool refused);
+
 // What this thread gives to its stream, which must be of `lipcast_stream_enter`, is no longer done but recorded, until
-// `lipcast_graph_end`. Nothing in between may wait for the GPU. libtorch keeps the memory that is allocated meanwhile for
-// the graph, and takes what it keeps for `beside` first, which may be null: results of one must have been read before the
-// other is replayed. `*graph` is owned by the caller, also when recording it failed in the end.
+// `lipcast_graph_end` on the same thread. Nothing in between may wait for the GPU: a recording that was broken off leaves
+// libtorch's allocator thinking that it goes on. libtorch keeps the memory that is allocated meanwhile for the graph, and
+// takes what it keeps for `beside` first, which may be null and must be of the same stream: results of one must have been
+// read before the other is replayed. `*graph` is owned by the caller. When `lipcast_graph_end` fails, `graph` must be
+// left alone for good: the allocator still refers to it.
 char *lipcast_graph_begin(lipcast_graph *beside, lipcast_graph **graph);
 char *lipcast_graph_end(lipcast_graph *graph);
 
-// Gives what was recorded to this thread's stream.
+// Gives what was recorded, and has ended well, to this thread's stream.
 char *lipcast_graph_replay(lipcast_graph *graph);
 
+// Frees a graph that has ended well.
 void lipcast_graph_free(lipcast_graph *graph);
 
 // Bytes that libtorch's allocator has given out on the GPU `device` at most, and holds at most.

@@ -48,6 +48,7 @@ unsafe extern "C" {
     pub(crate) fn lipcast_package_close(package: *mut RawPackage);
     pub(crate) fn lipcast_stream_enter(device: i8, stream: *mut *mut RawStream) -> *mut c_char;
     pub(crate) fn lipcast_stream_leave(stream: *mut RawStream) -> *mut c_char;
+    pub(crate) fn lipcast_waits_refused(refused: bool) -> *mut c_char;
     pub(crate) fn lipcast_graph_begin(beside: *mut RawGraph, graph: *mut *mut RawGraph) -> *mut c_char;
     pub(crate) fn lipcast_graph_end(graph: *mut RawGraph) -> *mut c_char;
     pub(crate) fn lipcast_graph_replay(graph: *mut RawGraph) -> *mut c_char;
