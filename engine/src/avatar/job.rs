@@ -103,7 +103,12 @@ impl Job {
     /// Whether [`Job::cancel`] was called, of a part also whether it was of the whole.
     pub fn is_cancelled(&self) -> bool {
         let part = self.part_cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Relaxed));
-        part || self.state.cancelled.load(Ordering::Relaxed)
+        part || self.is_whole_cancelled()
+    }
+
+    /// Whether the whole job was cancelled, and not only this part of it.
+    pub fn is_whole_cancelled(&self) -> bool {
+        self.state.cancelled.load(Ordering::Relaxed)
     }
 
     /// Tells what did not keep it from succeeding, and whoever began it should know, in a line.
@@ -143,7 +148,7 @@ mod tests {
         let part = job.part();
         part.cancel();
         assert!(part.is_cancelled() && part.clone().is_cancelled());
-        assert!(!job.is_cancelled() && !job.part().is_cancelled());
+        assert!(!part.is_whole_cancelled() && !job.is_cancelled() && !job.part().is_cancelled());
         job.part().cancel_whole();
         assert!(job.is_cancelled());
         watcher.cancel();

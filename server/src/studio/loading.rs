@@ -78,9 +78,9 @@ impl From<String> for Unloaded {
 }
 
 impl Unloaded {
-    /// What was under way is not any more.
+    /// What was under way as `job`, or a part of it, is not any more.
     fn stopped(job: &Job) -> Self {
-        let replaced = !job.is_cancelled();
+        let replaced = !job.is_whole_cancelled();
         let reason = if replaced { "it was started anew meanwhile" } else { "cancelled" };
         Self { reason: reason.to_owned(), replaced }
     }
@@ -118,7 +118,7 @@ impl Loading {
 
     /// Begins to prepare `avatar` for `instance` on a thread of its own, unless somebody does already.
     pub(super) fn in_background(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, haste: Haste) {
-        let job = Job::new();
+        let job = Job::new().part();
         if !self.begin(avatar, instance, State::Preparing(job.clone())) {
             return;
         }
@@ -177,13 +177,16 @@ impl Loading {
         instance: &Arc<dyn Instance>,
         job: &Job,
     ) -> Result<Arc<dyn LoadedAvatar>, Unloaded> {
+        let mut under_way = job.clone();
         let mut entries = self.lock();
         loop {
             match entries.get(&key(avatar, instance)).filter(|entry| entry.is_for(avatar, instance)) {
                 Some(Entry { state: State::Loaded(there), .. }) => return Ok(there.clone()),
                 Some(Entry { state: State::Failed(reason, _), .. }) => return Err(reason.clone().into()),
-                Some(Entry { state: State::Preparing(_) | State::Loading, .. }) if !job.is_cancelled() => {}
-                _ => return Err(Unloaded::stopped(job)),
+                _ if job.is_cancelled() => return Err(Unloaded::stopped(job)),
+                Some(Entry { state: State::Preparing(work), .. }) => under_way = work.clone(),
+                Some(Entry { state: State::Loading, .. }) => {}
+                None => return Err(Unloaded::stopped(&under_way)),
             }
             entries = self.sleep(entries);
         }
