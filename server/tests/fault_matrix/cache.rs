@@ -213,7 +213,7 @@ fn row_16_a_reload_while_it_prepares() {
     let folder = tempfile::tempdir().unwrap();
     let slow = folder.path().join("slow");
     let fault =
-        format!("{{ in = \"prepare_avatar\", do = \"hang\", ms = 20000, if_file = \"{}\" }}", slow.display());
+        format!("{{ in = \"prepare_avatar\", do = \"hang\", ms = 4000, if_file = \"{}\" }}", slow.display());
     let clip = face(folder.path());
     let mut rig = serve_by(program(), &chaos_before_probe(&fault), &[]);
     fs::write(&slow, "").unwrap();
