@@ -9,7 +9,7 @@ use std::path::Path;
 /// # Errors
 /// What the system says, or that it is not a file. That is looked at first: opening a pipe waits for somebody
 /// who writes into it, and a device may have no end.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     expect(path)?;
     File::open(path)
 }
@@ -18,6 +18,6 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`open`].
-pub(crate) fn expect(path: &Path) -> io::Result<()> {
+pub fn expect(path: &Path) -> io::Result<()> {
     if fs::metadata(path)?.is_file() { Ok(()) } else { Err(io::Error::other("not a file")) }
 }

@@ -44,7 +44,7 @@ mod backend;
 
 mod error;
 
-mod file;
+pub mod file;
 
 pub mod import;
 

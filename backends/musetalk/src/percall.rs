@@ -6,7 +6,6 @@
 //! `tools/bench_percall.py` is the other side, with the same inputs.
 
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -15,7 +14,7 @@ use serde_json::json;
 use crate::bundle::Bundle;
 use crate::bundle::ports::{Dim, Port};
 use crate::networks::{FACE_BYTES, Network, Networks, Tensor};
-use crate::settings::{DeviceChoice, PrecisionChoice, RuntimeSettings, Settings};
+use crate::settings::Settings;
 
 /// The length of a free axis: 2 s of mel frames, or the sides of the picture in which a face is looked for.
 const FREE: usize = 200;
@@ -37,18 +36,10 @@ fn serve<N: Networks>(arguments: Vec<String>) -> Result<(), String> {
     };
     let batches: Result<Vec<usize>, _> = batches.iter().map(|batch| batch.parse()).collect();
     let batches = batches.map_err(|error| error.to_string())?;
-    let settings = RuntimeSettings {
-        bundle: PathBuf::from(folder),
-        library: PathBuf::from(library),
-        device: DeviceChoice::Cpu,
-        precision: PrecisionChoice::Fp32,
-        threads: 1,
-        batches: Settings::read(json!({ "batches": batches }))
-            .map_err(|error| error.to_string())?
-            .runtime
-            .batches,
-        ..RuntimeSettings::default()
-    };
+    let settings = Settings::read(json!({
+        "bundle": folder, "library": library, "device": "cpu", "precision": "fp32", "threads": 1, "batches": batches,
+    }));
+    let settings = settings.map_err(|error| error.to_string())?.runtime;
     let bundle = Bundle::open(&settings.bundle, N::FORMAT).map_err(|error| error.to_string())?;
     let log = |line: &str| eprintln!("{line}");
     let mut networks = N::open(&bundle, &settings, &log).map_err(|error| error.to_string())?;

@@ -15,9 +15,6 @@ use serde_json::Value;
 pub use choice::{DeviceChoice, NoChoice, PrecisionChoice};
 use table::{Table, whole};
 
-/// Batch sizes on a GPU, and on a CPU, unless they are set.
-const USUAL_BATCHES: [&[usize]; 2] = [&[1, 4, 8, 16], &[1]];
-
 /// The largest batch that is asked for, and so the largest size that is of use.
 pub const LARGEST_BATCH: usize = 16;
 
@@ -181,7 +178,11 @@ impl Settings {
 impl RuntimeSettings {
     /// The batch sizes that are run: those that are set, or the usual ones of a GPU or a CPU.
     pub fn batches_on(&self, gpu: bool) -> Vec<usize> {
-        if self.batches.is_empty() { USUAL_BATCHES[usize::from(!gpu)].to_vec() } else { self.batches.clone() }
+        match (self.batches.is_empty(), gpu) {
+            (false, _) => self.batches.clone(),
+            (true, true) => vec![1, 4, 8, 16],
+            (true, false) => vec![1],
+        }
     }
 
     fn take(table: &mut Table) -> Result<Self, Error> {

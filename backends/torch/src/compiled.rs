@@ -4,12 +4,11 @@
 //! says what they were made for. Whatever does not fit is left aside: TorchScript does the same, slower.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
-use lipcast_musetalk::bundle::ports::Dim;
 use lipcast_musetalk::bundle::sha256;
+use lipcast_musetalk::file;
 use lipcast_musetalk::networks::{Network, all_finite};
 use lipcast_musetalk::settings::Decoder;
 use lipcast_torch_native::gpu::{self, Gpu};
@@ -19,7 +18,7 @@ use tch::{Device, Kind};
 
 use crate::error::said;
 use crate::script;
-use crate::tensors::{self, to_device, to_host, wave};
+use crate::tensors::{input_shapes, to_device, to_host, wave};
 
 /// The list of packages in a bundle's folder.
 pub(crate) const LIST: &str = "compiled.json";
@@ -117,11 +116,9 @@ pub(crate) fn open(
 
 /// What a file says that is to be a list.
 fn text_of(list: &Path) -> io::Result<String> {
-    let found = fs::metadata(list)?;
-    if !found.is_file() || found.len() > LONGEST {
-        return Err(io::Error::other("not a file, or far longer than a list"));
-    }
-    fs::read_to_string(list)
+    let mut text = String::new();
+    let bytes = file::open(list)?.take(LONGEST + 1).read_to_string(&mut text)? as u64;
+    if bytes > LONGEST { Err(io::Error::other("far longer than a list")) } else { Ok(text) }
 }
 
 /// The package, once it gave what its network gives.
@@ -133,12 +130,12 @@ fn tried(
     device: Device,
 ) -> Result<Package, String> {
     let ran = inference(|| {
-        let inputs = network.interface().inputs.iter().map(|port| {
-            let length = |dim: &Dim| if let Dim::Fixed(length) = dim { *length } else { batch };
-            let shape: Vec<_> = port.shape.iter().map(length).collect();
-            to_device(&wave(shape.iter().product()), &tensors::shape(&shape), device, kind)
-        });
-        let inputs: Vec<_> = inputs.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let input = |shape: &Vec<i64>| {
+            let values = shape.iter().product::<i64>() as usize;
+            to_device(&wave(values), shape, device, kind)
+        };
+        let inputs: Result<Vec<_>, _> = input_shapes(network, batch).iter().map(input).collect();
+        let inputs = inputs.map_err(|error| error.to_string())?;
         let outputs = package.run(&inputs.iter().collect::<Vec<_>>())?;
         let outputs = script::of_its_shapes(network, outputs).map_err(|error| error.to_string())?;
         let finite = outputs.iter().map(|output| to_host(output).map(|output| all_finite(&output.data)));
@@ -167,11 +164,8 @@ fn read(text: &str) -> Result<List, String> {
 /// Whether a package is as it was listed: by its length, and by its hash where that is asked for.
 fn whole(path: &Path, listed: Option<&File>, verify: bool) -> Result<(), String> {
     let file = listed.ok_or_else(|| format!("{LIST} does not list it"))?;
-    let found = fs::metadata(path).map_err(|error| error.to_string())?;
-    if !found.is_file() {
-        return Err("not a file".to_owned());
-    }
-    let found = found.len();
+    let opened = file::open(path).and_then(|file| file.metadata());
+    let found = opened.map_err(|error| error.to_string())?.len();
     if file.bytes != found {
         return Err(format!("it has {found} bytes, and should have {}", file.bytes));
     }
@@ -210,6 +204,8 @@ fn fits(list: &List, gpu: &Gpu, kind: Kind, decoder: Decoder) -> Result<(), Stri
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::{Value, json};
 
     use super::*;

@@ -4,12 +4,13 @@
 //! processor can launch them.
 
 use lipcast_musetalk::NetworkError;
-use lipcast_musetalk::networks::{FEATURES, LATENT, LATENT_CHANNELS, TOKENS};
+use lipcast_musetalk::networks::Network;
 use lipcast_torch_native::{Graph, GraphError, SideStream};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::{failed, said};
 use crate::frames::Generated;
+use crate::tensors::input_shapes;
 
 /// What is recorded reads its inputs from the same memory each time.
 #[derive(Debug)]
@@ -62,13 +63,11 @@ impl Recorded {
 
 impl Inputs {
     fn new(batch: usize, kind: Kind, device: Device) -> Result<Self, TchError> {
-        let (batch, side) = (batch as i64, LATENT as i64);
-        let latents = [batch, 2 * LATENT_CHANNELS as i64, side, side];
-        let audio = [batch, TOKENS as i64, FEATURES as i64];
-        Ok(Self {
-            latents: Tensor::f_zeros(latents, (kind, device))?,
-            audio: Tensor::f_zeros(audio, (kind, device))?,
-        })
+        let zeros = |shape: &Vec<i64>| Tensor::f_zeros(shape.as_slice(), (kind, device));
+        let [latents, audio] = &input_shapes(Network::Unet, batch)[..] else {
+            unreachable!("the UNet takes latents and audio")
+        };
+        Ok(Self { latents: zeros(latents)?, audio: zeros(audio)? })
     }
 
     fn fill(&mut self, latents: &[f32], audio: &[f32]) -> Result<(), TchError> {

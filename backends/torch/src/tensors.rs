@@ -1,5 +1,7 @@
 //! Values from main memory onto a device, and back.
 
+use lipcast_musetalk::bundle::ports::{Dim, Port};
+use lipcast_musetalk::networks::Network;
 use lipcast_musetalk::{NetworkError, Tensor};
 use tch::{Device, Kind};
 
@@ -34,6 +36,13 @@ pub(crate) fn to_host(tensor: &tch::Tensor) -> Result<Tensor, NetworkError> {
 /// A shape as libtorch takes it.
 pub(crate) fn shape(lengths: &[usize]) -> Vec<i64> {
     lengths.iter().map(|&length| length as i64).collect()
+}
+
+/// The shapes of what `network` takes for a batch of `count`; a free axis has that length too.
+pub(crate) fn input_shapes(network: Network, count: usize) -> Vec<Vec<i64>> {
+    let length = |dim: &Dim| if let Dim::Fixed(length) = dim { *length } else { count };
+    let of = |port: &Port| shape(&port.shape.iter().map(length).collect::<Vec<_>>());
+    network.interface().inputs.iter().map(of).collect()
 }
 
 /// Values that look like a network's input, for a first run: a wave through -1…1.

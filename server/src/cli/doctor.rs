@@ -48,8 +48,10 @@ pub(super) fn run(settings: Option<&Path>, arguments: &Arguments) -> Result<(), 
     let findings = if arguments.bundles.is_empty() {
         let config = load(settings)?;
         let mut findings: Vec<_> = ["ffmpeg", "ffprobe"].map(program).into();
-        findings.push(landmarks(&config.media.landmarks));
-        findings.push(host(&config.engine.host));
+        let landmarks = "it finds faces in your videos (Debian: package libdlib-data)";
+        findings.push(file("media.landmarks", &config.media.landmarks, landmarks));
+        let host = "it opens backends in processes of their own, and comes with lipcast";
+        findings.push(file("engine.host", &config.engine.host, host));
         findings.extend(config.engine.backends.iter().flat_map(|b| backend(b, &config.engine, &examine)));
         findings
     } else {
@@ -78,31 +80,11 @@ fn program(name: &str) -> Finding {
     Finding { about: name.to_owned(), ok: found.is_some(), text, bundle: None }
 }
 
-fn landmarks(path: &Path) -> Finding {
-    let ok = path.is_file();
-    let text = if ok {
-        path.display().to_string()
-    } else {
-        format!(
-            "{}: no such file; it finds faces in your videos (Debian: package libdlib-data)",
-            path.display()
-        )
-    };
-    Finding { about: "media.landmarks".to_owned(), ok, text, bundle: None }
-}
-
-/// The program that opens libraries in processes of their own.
-fn host(path: &Path) -> Finding {
-    let ok = path.is_file();
-    let text = if ok {
-        path.display().to_string()
-    } else {
-        format!(
-            "{}: no such file; it opens backends in processes of their own, and comes with lipcast",
-            path.display()
-        )
-    };
-    Finding { about: "engine.host".to_owned(), ok, text, bundle: None }
+/// A file that the settings name; `purpose` tells what it is for and where it comes from.
+fn file(about: &str, path: &Path, purpose: &str) -> Finding {
+    let (ok, path) = (path.is_file(), path.display());
+    let text = if ok { path.to_string() } else { format!("{path}: no such file; {purpose}") };
+    Finding { about: about.to_owned(), ok, text, bundle: None }
 }
 
 /// What is wrong with the first of `libraries` with which something is.

@@ -170,10 +170,7 @@ impl Bundle {
     /// # Errors
     /// Names the first file that differs.
     pub fn verify_network(&self, network: Network) -> Result<(), BundleError> {
-        let entry = self.manifest.model(Model::of(network, self.decoder));
-        let names = entry.into_iter().flat_map(|entry| &entry.formats);
-        let names = names.filter(|(key, _)| of_format(key, &self.format)).flat_map(|(_, names)| names);
-        let names: Vec<_> = names.map(String::as_str).collect();
+        let names: Vec<_> = self.names_of([Model::of(network, self.decoder)]).collect();
         // As many bytes as are listed are hashed: one that grew is found by its size.
         first(check::files(&self.manifest, &self.folder, names.iter().copied()))?;
         verify::files(&self.manifest, &self.folder, names, &|_, _| Ok(()))
@@ -188,7 +185,12 @@ impl Bundle {
 
     /// Paths of the manifest that belong to the format, in any precision.
     fn names(&self) -> impl Iterator<Item = &str> {
-        Model::ALL
+        self.names_of(Model::ALL)
+    }
+
+    /// Those of them that are of `models`.
+    fn names_of(&self, models: impl IntoIterator<Item = Model>) -> impl Iterator<Item = &str> {
+        models
             .into_iter()
             .filter_map(|model| self.manifest.model(model))
             .flat_map(|entry| &entry.formats)

@@ -10,6 +10,7 @@ use ring::digest::{Context, Digest, SHA256};
 use super::manifest::Manifest;
 use super::model::Model;
 use super::{BundleError, check};
+use crate::file;
 use crate::networks::Network;
 
 /// Bytes that are read and hashed at a time; progress is told and a caller can stop as often.
@@ -87,7 +88,7 @@ pub(super) fn fingerprint(manifest: &Manifest, settings: &[u8]) -> [u8; 32] {
 /// # Errors
 /// When it cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
-    let found = digest::<io::Error, _>(File::open(path)?, |error| error, &mut |_| Ok(()))?;
+    let found = digest::<io::Error, _>(file::open(path)?, |error| error, &mut |_| Ok(()))?;
     Ok(hex(found.as_ref()))
 }
 

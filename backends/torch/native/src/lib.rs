@@ -1,6 +1,6 @@
 //! What of libtorch and of the process the torch backend needs and `tch` does not wrap: opening libraries, compiled
-//! packages, recorded work, what a GPU is and how much memory is in use. Raw calls are inside; at the edge are slices, tensors and
-//! texts.
+//! packages, recorded work, what a GPU is and how much memory is in use. Raw calls are inside; at the edge are slices,
+//! tensors and texts.
 #![allow(unsafe_code, reason = "a leaf around C and C++ calls; every block has its proof")]
 
 pub mod libraries;
