@@ -199,7 +199,7 @@ fn inject(rig: &Rig, folder: &Path, kind: &'static Kind) -> Happened {
 
 #[test]
 fn row_06_a_hundred_mixed_faults() {
-    let mut row = Row::begin(
+    let mut row = Row::begin_alone(
         "a hundred faults in one run, in a mixed order: crash, abort, exit, SIGKILL, a device lost, an overrun, a \
          scribbled ring, nonsense over the socket, hangs, errors, NaN, no result, panics, late and stopped processes",
         "no session is lost, no picture is wrong, none comes twice out of turn, the sound has no gap; a viewer misses \

@@ -1,13 +1,12 @@
-//! One row of the matrix: taken up one at a time, and recorded however it ends.
+//! One row of the matrix: taken up beside others or alone, and recorded however it ends.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-/// Real processes and real time: each row has the machine for itself.
-static MACHINE: Mutex<()> = Mutex::new(());
+use crate::whole;
 
 /// A row under test. What it measures goes to `target/reliability/`, from where `cargo xtask reliability` makes
 /// `docs/reliability.md`.
@@ -19,13 +18,23 @@ pub(crate) struct Row {
     measured: Map<String, Value>,
     open: Vec<&'static str>,
     begun: Instant,
-    _machine: MutexGuard<'static, ()>,
+    /// A share of the machine or all of it, until this is dropped.
+    _machine: Box<dyn Any>,
 }
 
 impl Row {
-    /// Takes up the row of the running test, whose name begins with `row_NN_`; `expected` says what is proved of it.
+    /// Takes up the row of the running test, whose name begins with `row_NN_`, beside others: one waits more than it
+    /// computes. `expected` says what is proved of it.
     pub(crate) fn begin(fault: &'static str, expected: &'static str) -> Self {
-        let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::with(Box::new(whole::beside_others()), fault, expected)
+    }
+
+    /// The same while no other row runs: for one that takes the processors, or looks at how regular something is.
+    pub(crate) fn begin_alone(fault: &'static str, expected: &'static str) -> Self {
+        Self::with(Box::new(whole::alone()), fault, expected)
+    }
+
+    fn with(machine: Box<dyn Any>, fault: &'static str, expected: &'static str) -> Self {
         let thread = std::thread::current();
         let path = thread.name().expect("the harness names a test's thread");
         let test = path.rsplit("::").next().unwrap_or(path).to_owned();

@@ -159,7 +159,7 @@ fn row_07_stopped_while_nobody_speaks() {
 
 #[test]
 fn row_08_a_starved_machine() {
-    let mut row = Row::begin(
+    let mut row = Row::begin_alone(
         "the backend's process is stopped for half a second, three times, and every processor is busy",
         "nothing is ended: no restart; pictures are held or another backend draws, none is wrong",
     );

@@ -93,7 +93,7 @@ fn beat(report: &Value) -> i64 {
 
 #[test]
 fn row_10_slower_than_real_time() {
-    let mut row = Row::begin(
+    let mut row = Row::begin_alone(
         "each frame takes 60 ms at 25 frames a second, for 30 seconds, and nobody can take over",
         "every second picture is drawn, in a regular beat, and fewer of one that is slower still; new sessions are \
          refused with 503 and Retry-After; the sound is untouched, and less than 80 ms ahead of the picture",
