@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::builtin::Builtin;
 use super::manifest::SourceKind;
@@ -191,6 +191,8 @@ impl RgbSource {
 /// Frames of one size in a file that nobody else sees and that goes away by itself.
 pub(super) struct Spool {
     file: File,
+    /// Where it lies.
+    folder: PathBuf,
     /// Width and height in pixels.
     size: (usize, usize),
     /// Frames in it.
@@ -201,16 +203,18 @@ impl Spool {
     /// An empty one on the disk of `folder`, or else where the system keeps temporary files.
     pub(super) fn create(folder: &Path, size: (usize, usize)) -> Result<Self, AvatarError> {
         // A read-only folder still shows its avatars, if the system has room elsewhere.
-        let file = tempfile::tempfile_in(folder)
-            .or_else(|_| tempfile::tempfile())
+        let elsewhere = |_| Ok((tempfile::tempfile()?, std::env::temp_dir()));
+        let (file, folder) = tempfile::tempfile_in(folder)
+            .map(|file| (file, folder.to_owned()))
+            .or_else(elsewhere)
             .map_err(AvatarError::io("create a temporary file in", folder))?;
-        Ok(Self { file, size, count: 0 })
+        Ok(Self { file, folder, size, count: 0 })
     }
 
     /// Adds a frame: RGB24, packed.
     pub(super) fn push(&mut self, rgb: &[u8]) -> Result<(), AvatarError> {
         let write = self.file.write_all_at(rgb, self.place(self.count));
-        write.map_err(AvatarError::io("write", "a temporary file"))?;
+        write.map_err(AvatarError::io("write a temporary file in", &self.folder))?;
         self.count += 1;
         Ok(())
     }
@@ -218,7 +222,7 @@ impl Spool {
     fn frame(&self, index: usize, rgb: &mut Vec<u8>) -> Result<(), AvatarError> {
         rgb.resize(self.size.0 * self.size.1 * 3, 0);
         let read = self.file.read_exact_at(rgb, self.place(index));
-        read.map_err(AvatarError::io("read", "a temporary file"))
+        read.map_err(AvatarError::io("read a temporary file in", &self.folder))
     }
 
     fn place(&self, index: usize) -> u64 {

@@ -83,6 +83,10 @@ fn prepare(stages: &Stages, id: Option<AvatarId>, path: &Path) -> Result<(), Cli
     println!("{}", line(&AvatarSummary::of(&prepared)));
     print_report(&prepared);
     job.notes().iter().for_each(|note| println!("    {note}"));
+    // All of them now: when this process ends, nobody goes on with it in the background.
+    let can_show: Vec<_> =
+        stages.stages_for(&prepared).map(|(stage, _)| stage.instance.name().to_owned()).collect();
+    println!("    ready to be shown on {}", can_show.join(", "));
     Ok(())
 }
 

@@ -45,6 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often somebody who waits looks whether it still shall.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A preparation that took longer has a line in the log, for those who saw another backend meanwhile.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
 /// Whether somebody waits for what is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
@@ -116,11 +119,17 @@ impl Loading {
         found
     }
 
-    /// Begins to prepare `avatar` for `instance` on a thread of its own, unless somebody does already.
-    pub(super) fn in_background(&self, avatar: &Arc<Avatar>, instance: &Arc<dyn Instance>, haste: Haste) {
+    /// Begins to prepare `avatar` for `instance` on a thread of its own; `false` when somebody does already, or it is
+    /// done.
+    pub(super) fn in_background(
+        &self,
+        avatar: &Arc<Avatar>,
+        instance: &Arc<dyn Instance>,
+        haste: Haste,
+    ) -> bool {
         let job = Job::new().part();
         if !self.begin(avatar, instance, State::Preparing(job.clone())) {
-            return;
+            return false;
         }
         let (loading, whom, place) = (self.clone(), avatar.clone(), instance.clone());
         let span = tracing::Span::current();
@@ -136,6 +145,7 @@ impl Loading {
             let reason = "this server has no thread left to prepare it".to_owned();
             self.settle(avatar, instance, Some(State::Failed(reason, Instant::now())));
         }
+        true
     }
 
     /// `avatar` in `instance`, for as long as it takes: its blob is made when it is missing, here or, when somebody
@@ -257,17 +267,24 @@ impl Loading {
         job: &Job,
     ) -> Result<Arc<dyn LoadedAvatar>, String> {
         let load = || backend::load_avatar(avatar, instance, frames, job).map_err(|error| reason(&error));
+        let begun = Instant::now();
         let loaded =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(load)).unwrap_or_else(|_| panicked());
+        let (backend, id, took) = (instance.name(), avatar.id(), begun.elapsed());
         let state = match &loaded {
-            Ok(there) => State::Loaded(there.clone()),
-            Err(reason) => State::Failed(reason.clone(), Instant::now()),
+            Ok(there) => {
+                if took > WORTH_A_LINE {
+                    tracing::info!(backend, avatar = %id, seconds = took.as_secs(), "can show it now");
+                }
+                State::Loaded(there.clone())
+            }
+            Err(reason) => {
+                if !job.is_cancelled() {
+                    tracing::warn!(backend, avatar = %id, reason, "cannot show it");
+                }
+                State::Failed(reason.clone(), Instant::now())
+            }
         };
-        if let Err(reason) = &loaded
-            && !job.is_cancelled()
-        {
-            tracing::warn!(backend = instance.name(), avatar = %avatar.id(), reason, "cannot show it");
-        }
         // The next one may try again at once.
         self.settle(avatar, instance, Some(state).filter(|_| !job.is_cancelled()));
         loaded

@@ -278,7 +278,10 @@ impl Stages {
         if somebody_has {
             for instance in &missing {
                 // Does nothing for what failed a moment ago or is being prepared.
-                self.loading.in_background(avatar, instance, Haste::Now);
+                if self.loading.in_background(avatar, instance, Haste::Now) {
+                    let (backend, id) = (instance.name(), avatar.id());
+                    tracing::info!(backend, avatar = %id, "is prepared for it; others show it meanwhile");
+                }
             }
         }
         let now = ready.into_iter().skip(if somebody_has { missing.len() } else { 0 });
