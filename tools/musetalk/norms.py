@@ -40,9 +40,11 @@ def split_norms(model: Any) -> int:
             raise ValueError(f"{node.name}: a norm with a scale or a bias of its own")
         written += Norm(node, f"norm{count}", opset).nodes()
         count += 1
+    used = {name for node in written for name in node.input} | {port.name for port in model.graph.output}
+    # The scales and biases of the norms that were: runtimes warn of constants that nobody reads.
+    written = [node for node in written if node.op_type != "Constant" or node.output[0] in used]
     del model.graph.node[:]
     model.graph.node.extend(written)
-    used = {name for node in written for name in node.input}
     kept = [array for array in model.graph.initializer if array.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)

@@ -34,6 +34,18 @@ class Norms(unittest.TestCase):
                 theirs = theirs[:count].numpy()
                 self.assertLess(float(np.abs(ours - theirs).max() / theirs.std()), 1e-4)
 
+    def test_no_constant_is_left_that_nobody_reads(self) -> None:
+        import onnx
+
+        encoder = build_random_networks(PRESETS["nano"], 5, ["vae_encoder"])["vae_encoder"]
+        with tempfile.TemporaryDirectory() as folder:
+            (path,) = export_network(encoder, ["onnx"], ["fp32"], Path(folder))["onnx"]
+            graph = onnx.load(str(path)).graph
+        read = {name for node in graph.node for name in node.input} | {port.name for port in graph.output}
+        made = [name for node in graph.node for name in node.output]
+        made += [array.name for array in graph.initializer]
+        self.assertEqual([name for name in made if name not in read], [])
+
 
 if __name__ == "__main__":
     unittest.main()
