@@ -9,7 +9,7 @@ Nothing is fetched. Out: a new folder with each network as ONNX and TorchScript,
 ``manifest.json``. It appears when every file was run and agrees with PyTorch; when anything fails, nothing is
 left. Files of weights are read without running code in them.
 
-With everything on, the bundle takes 12 GB, and the export some 20 GB of memory and of disk meanwhile.
+With everything on, the bundle takes 12 GB, and the export 12 GB of memory and some 20 GB of disk meanwhile.
 """
 
 from __future__ import annotations
