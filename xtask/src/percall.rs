@@ -1,8 +1,10 @@
 //! `cargo xtask bench-percall`: what a call of a network costs from Rust and from Python, in one run on the same files.
 //!
 //! Each side is a process that runs what it is told (`backends/musetalk/src/percall.rs`, `tools/bench_percall.py`).
-//! They take turns call by call, so that whatever else the machine does hits both; processor time is what counts. They are
-//! started anew several times, since which memory a process happens to get makes a tenth in the larger calls.
+//! They take turns, so that whatever else the machine does hits both; processor time is what counts, of calls that follow
+//! one another as they do while somebody speaks: the first of a turn, which finds its caches full of the other side's
+//! values, is left out. They are started anew several times, since which memory a process happens to get makes a tenth in
+//! the larger calls.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
@@ -107,6 +109,7 @@ fn measure(
     for round in 0..rounds {
         for turn in 0..2 {
             let side = (round + turn) % 2;
+            sides[side].call(call, batch)?;
             times[side].push(1e3 * sides[side].call(call, batch)?.seconds);
         }
     }
