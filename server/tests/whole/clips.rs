@@ -11,7 +11,7 @@ use lipcast_engine::face::Landmarks;
 use lipcast_probe::barcode::{Barcode, place};
 use lipcast_server::bench::sync;
 
-use super::{beside, program};
+use super::{program, recording};
 
 /// Runs ffmpeg with the words of `arguments`, writing `target`; `input` is its standard input.
 pub(crate) fn ffmpeg(arguments: &str, target: &Path, input: &[u8]) {
@@ -37,9 +37,9 @@ fn run_ffmpeg<'a>(arguments: impl Iterator<Item = &'a OsStr>, target: &Path, inp
     assert!(child.wait().unwrap().success(), "ffmpeg for {}", target.display());
 }
 
-/// A filmed face: the clip beside the checkout, or else the built-in avatar as it speaks.
+/// A filmed face: a recording of one's own, or else the built-in avatar as it speaks.
 pub(crate) fn face(folder: &Path) -> PathBuf {
-    if let Some(path) = beside("yongen.mp4") {
+    if let Some(path) = recording("yongen.mp4") {
         return path;
     }
     let target = folder.join("face.mp4");
@@ -56,9 +56,9 @@ pub(crate) fn face(folder: &Path) -> PathBuf {
     target
 }
 
-/// That many seconds of speech: of the clip beside the checkout, or else a tone.
+/// That many seconds of speech: of a recording of one's own, or else a tone.
 pub(crate) fn speech(folder: &Path, seconds: u32) -> Vec<u8> {
-    let Some(path) = beside("eng.wav") else { return tone(seconds) };
+    let Some(path) = recording("eng.wav") else { return tone(seconds) };
     let target = folder.join("speech.wav");
     ffmpeg_of(&path, &format!("-t {seconds}"), &target, b"");
     std::fs::read(target).unwrap()

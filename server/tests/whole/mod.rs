@@ -131,12 +131,9 @@ pub(crate) fn form(field: &str, name: &str, content: &[u8]) -> Vec<u8> {
     [head.as_bytes(), content, b"\r\n--boundary--\r\n"].concat()
 }
 
-/// A clip that lies beside the checkout and is no part of it, if it is there.
-pub(crate) fn beside(name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared/media").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("{name} is not beside the checkout; a clip of our own takes its place");
-    None
+/// A recording of one's own in the place of a made one: `yongen.mp4`, a speaking face, or `eng.wav`, speech, in the folder
+/// that the variable `LIPCAST_TEST_CLIPS` names.
+pub(crate) fn recording(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("LIPCAST_TEST_CLIPS")?).join(name);
+    path.exists().then_some(path)
 }
