@@ -21,8 +21,9 @@ use anyhow::{Result, bail};
 
 const HELP: &str = "\
 cargo xtask run [ARGUMENTS…]    build, stage and start the server; arguments go to `lipcast serve`
-cargo xtask build [--torch]     build and stage: target/release/lipcast, its plugins beside it; --torch installs
-                                libtorch first (540 MB), and with it there, its plugin is built too
+cargo xtask build [--onnx] [--torch]
+                                build and stage: target/release/lipcast, its plugins beside it; --onnx installs ONNX
+                                Runtime first, --torch libtorch (540 MB), with which its plugin is built too
 cargo xtask test [STEP…]        the whole check, or only the steps that are named
 cargo xtask test --list         the steps of the check
 cargo xtask runtimes [NAME…]    installs the libraries that run neural networks: onnx, torch; all, or those named

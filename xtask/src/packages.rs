@@ -21,6 +21,7 @@ enum Found {
     Program(&'static str),
     File(&'static str),
     Library(&'static str),
+    PythonModule(&'static str),
 }
 
 const BUILD: &[Need] = &[
@@ -50,7 +51,7 @@ const TEST: &[Need] = &[
     Need { found: Found::Program("node"), package: "nodejs", reason: "drives the browser" },
     Need { found: Found::Program("npm"), package: "npm", reason: "installs the browser's driver" },
     Need {
-        found: Found::Program("python3"),
+        found: Found::PythonModule("ensurepip"),
         package: "python3-venv",
         reason: "the independent WebRTC client",
     },
@@ -125,6 +126,11 @@ fn is_there(found: &Found) -> bool {
         Found::File(path) => Path::new(path).exists(),
         Found::Library(name) => Command::new("pkg-config")
             .args(["--exists", name])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success()),
+        Found::PythonModule(name) => Command::new("python3")
+            .args(["-c", &format!("import {name}")])
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success()),

@@ -59,6 +59,7 @@ pub(crate) fn reliability(arguments: &[String]) -> Result<()> {
         [] => write_page(),
         ["--check"] => check(),
         ["--run"] => {
+            crate::test::test(&["install", "build"].map(str::to_owned))?;
             let tests = ["test", "--release", "--package", "lipcast", "--test", "fault_matrix"];
             // A row that fails is on the page too, as one that failed.
             let outcome = run(&mut cargo(&tests));

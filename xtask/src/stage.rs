@@ -11,7 +11,7 @@ use crate::packages;
 use crate::runtimes::{self, RUNTIMES, TORCH_LIBRARY};
 use crate::steps::{run, step, target};
 
-/// Plugins that are staged: the library that cargo writes, and what it is.
+/// Plugins that are staged, as cargo calls their libraries.
 const PLUGINS: &[&str] =
     &["liblipcast_demo.so", "liblipcast_probe.so", "liblipcast_chaos.so", "liblipcast_onnx.so"];
 
@@ -19,8 +19,10 @@ const PLUGINS: &[&str] =
 pub(crate) fn build(arguments: &[String]) -> Result<()> {
     match arguments {
         [] => {}
-        [flag] if flag == "--torch" => runtimes::torch().install()?,
-        _ => bail!("`cargo xtask build` takes --torch and nothing else"),
+        flags if flags.iter().all(|flag| ["--onnx", "--torch"].contains(&flag.as_str())) => {
+            flags.iter().try_for_each(|flag| runtimes::named(&flag[2..])?.install())?;
+        }
+        _ => bail!("`cargo xtask build` takes --onnx, --torch and nothing else"),
     }
     step("install what building and running need", packages::install_to_run)?;
     step("build the server and its plugins", || run(&mut cargo_everything(&["build", "--release"])))?;

@@ -60,7 +60,7 @@ pub(crate) fn open(setting: &Path) -> Result<Library, NetworkError> {
     Ok(opened.insert(Library { path, environment }).clone())
 }
 
-/// The version in the runtime's own words, like `1.31.1`; its library must be open.
+/// The version that the library's file is named by, like `1.31.1`.
 pub(crate) fn version(library: &Library) -> String {
     // The name of the file that a link stands for carries it; a build of one's own may have none.
     let file = fs::canonicalize(&library.path).unwrap_or_else(|_| library.path.clone());
@@ -83,8 +83,8 @@ fn find(setting: &Path) -> Result<PathBuf, NetworkError> {
     let places: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
     let asked = if setting.as_os_str().is_empty() { "" } else { " (the setting `library`)" };
     Err(NetworkError::Missing(format!(
-        "ONNX Runtime is not there: looked for {NAME}.* in {}{asked}; in builds from source `cargo xtask build` installs it \
-         there; it is the file of that name in the Python package onnxruntime",
+        "ONNX Runtime is not there: looked for {NAME}.* in {}{asked}; in builds from source `cargo xtask build --onnx` \
+         puts it there; it is the file of that name in the Python package onnxruntime",
         places.join(", ")
     )))
 }
