@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use choice::{DeviceChoice, NoChoice, PrecisionChoice};
-use table::{Table, whole};
+pub use table::Table;
+use table::whole;
 
 /// The largest batch that is asked for, and so the largest size that is of use.
 pub const LARGEST_BATCH: usize = 16;
@@ -150,28 +151,28 @@ impl Settings {
     /// `INVALID_ARG` that names the key and what it takes.
     pub fn read(config: Value) -> Result<Self, Error> {
         let default = Self::default();
-        let mut table = Table::new("", config)?;
-        let settings = Self {
-            runtime: RuntimeSettings::take(&mut table)?,
-            mask: table.word(
-                "mask",
-                &[("jaw", MaskMode::Jaw), ("neck", MaskMode::Neck), ("raw", MaskMode::Raw)],
-                default.mask,
-            )?,
-            extra_margin: table.whole("extra_margin", 0..=512, default.extra_margin)?,
-            cheeks: table.take("cheeks", "two whole numbers from 0 to 256", default.cheeks, |value| {
-                let [left, right] = value.as_array()?.as_slice() else { return None };
-                Some([whole(left, &(0..=256))?, whole(right, &(0..=256))?])
-            })?,
-            smooth: table.flag("smooth", default.smooth)?,
-            refine: table.flag("refine", default.refine)?,
-            context: table.take("context", "a number from 0.5 to 28", default.context, |value| {
-                value.as_f64().filter(|seconds| (0.5..=28.0).contains(seconds)).map(|seconds| seconds as f32)
-            })?,
-            compat: Compat::read(table.table("compat"))?,
-        };
-        table.finish()?;
-        Ok(settings)
+        Table::read("", config, |table| {
+            Ok(Self {
+                runtime: RuntimeSettings::take(table)?,
+                mask: table.word(
+                    "mask",
+                    &[("jaw", MaskMode::Jaw), ("neck", MaskMode::Neck), ("raw", MaskMode::Raw)],
+                    default.mask,
+                )?,
+                extra_margin: table.whole("extra_margin", 0..=512, default.extra_margin)?,
+                cheeks: table.take("cheeks", "two whole numbers from 0 to 256", default.cheeks, |value| {
+                    let [left, right] = value.as_array()?.as_slice() else { return None };
+                    Some([whole(left, &(0..=256))?, whole(right, &(0..=256))?])
+                })?,
+                smooth: table.flag("smooth", default.smooth)?,
+                refine: table.flag("refine", default.refine)?,
+                context: table.take("context", "a number from 0.5 to 28", default.context, |value| {
+                    let seconds = value.as_f64().filter(|seconds| (0.5..=28.0).contains(seconds))?;
+                    Some(seconds as f32)
+                })?,
+                compat: Compat::read(table.table("compat"))?,
+            })
+        })
     }
 }
 
@@ -215,22 +216,21 @@ impl RuntimeSettings {
 
 impl Compat {
     fn read(config: Value) -> Result<Self, Error> {
-        let mut table = Table::new("compat.", config)?;
-        let compat = Self {
-            sample: table
-                .take("sample", "a whole number from 0 on", None, |value| value.as_u64().map(Some))?,
-            reference_window: table.flag("reference_window", false)?,
-            drop_last_frame: table.flag("drop_last_frame", false)?,
-            shift_latents: table.flag("shift_latents", false)?,
-            unclamped_box: table.flag("unclamped_box", false)?,
-            offline_blur: table.flag("offline_blur", false)?,
-            no_positions: table.flag("no_positions", false)?,
-            window_maximum: table.flag("window_maximum", false)?,
-            no_flip: table.flag("no_flip", false)?,
-            bbox_shift: table.whole("bbox_shift", -512..=512, 0)?,
-        };
-        table.finish()?;
-        Ok(compat)
+        Table::read("compat.", config, |table| {
+            Ok(Self {
+                sample: table
+                    .take("sample", "a whole number from 0 on", None, |value| value.as_u64().map(Some))?,
+                reference_window: table.flag("reference_window", false)?,
+                drop_last_frame: table.flag("drop_last_frame", false)?,
+                shift_latents: table.flag("shift_latents", false)?,
+                unclamped_box: table.flag("unclamped_box", false)?,
+                offline_blur: table.flag("offline_blur", false)?,
+                no_positions: table.flag("no_positions", false)?,
+                window_maximum: table.flag("window_maximum", false)?,
+                no_flip: table.flag("no_flip", false)?,
+                bbox_shift: table.whole("bbox_shift", -512..=512, 0)?,
+            })
+        })
     }
 }
 

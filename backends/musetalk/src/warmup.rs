@@ -125,10 +125,11 @@ impl Trial<'_> {
 
     fn corrupt(&self, network: Network, what: &str) -> Error {
         let device = self.worker.device();
-        let (format, precision) = (self.bundle.format(), &device.precision);
-        // What prepares may be there in full precision alone.
-        let file = [precision, "fp32"].into_iter().find_map(|p| self.bundle.file(network, format, p));
-        let file = file.unwrap_or_else(|| self.bundle.folder().to_owned());
+        let chosen = self.bundle.chosen(network, &device.precision);
+        let (file, precision) = match &chosen {
+            Some((file, precision)) => (file.as_path(), *precision),
+            None => (self.bundle.folder(), device.precision.as_str()),
+        };
         let (file, name) = (file.display(), network.name());
         Error::new(Code::ModelCorrupt, format!("{file}: {name} {what} ({precision} on {})", device.name))
     }

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::ports::{Dim, Port};
-use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings};
+use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings, Table};
 use ort::environment::Environment;
 use ort::ep::{CUDA, ExecutionProviderDispatch, TensorRT, cuda};
 use ort::session::Session;
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder};
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::failed;
@@ -20,8 +19,7 @@ use crate::library::Library;
 use crate::rgb8;
 
 /// The options of this runtime alone, all of the GPU: `[backend.NAME.config.options]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// UNet and decoder are compiled by TensorRT, minutes at the first start; what it cannot take goes to CUDA.
     pub tensorrt: bool,
@@ -45,15 +43,19 @@ impl Options {
     /// # Errors
     /// Names the key and what it takes.
     pub fn read(table: &Value) -> Result<Self, NetworkError> {
-        if table.is_null() {
-            return Ok(Self::default());
-        }
-        let options = Self::deserialize(table)
-            .map_err(|error| NetworkError::Unsupported(format!("options: {error}")))?;
-        if options.engine_cache.as_os_str().as_encoded_bytes().contains(&0) {
-            return Err(NetworkError::Unsupported("options: `engine_cache` is no path".to_owned()));
-        }
-        Ok(options)
+        let default = Self::default();
+        let read = Table::read("options.", table.clone(), |table| {
+            Ok(Self {
+                tensorrt: table.flag("tensorrt", default.tensorrt)?,
+                engine_cache: table.path("engine_cache", default.engine_cache)?,
+                cuda_graph: table.flag("cuda_graph", default.cuda_graph)?,
+                prefer_nhwc: table.flag("prefer_nhwc", default.prefer_nhwc)?,
+                tf32: table.flag("tf32", default.tf32)?,
+                cuda_libraries: table.path("cuda_libraries", default.cuda_libraries)?,
+                cudnn_libraries: table.path("cudnn_libraries", default.cudnn_libraries)?,
+            })
+        });
+        read.map_err(|error| NetworkError::Unsupported(error.message))
     }
 }
 
@@ -154,16 +156,17 @@ impl Target {
 
     /// The options of a session that takes `inputs`.
     pub(crate) fn builder(&self, role: Role<'_>, inputs: &[Port]) -> Result<SessionBuilder, NetworkError> {
-        let free = inputs.iter().any(|port| port.shape.contains(&Dim::Any));
+        let is_free = |dim: &&Dim| **dim == Dim::Any;
+        let endless = inputs.iter().any(|port| port.shape.iter().filter(is_free).count() > 1);
         let build = || -> ort::Result<SessionBuilder> {
             let builder = Session::builder(&self.environment)?
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 .with_intra_threads(self.threads)?
                 // Threads that wait for work by spinning take the cores of those who encode.
                 .with_intra_op_spinning(false)?
-                // A plan of the memory is made for each shape and kept: worth a tenth where shapes come back, and
-                // a leak where there are as many as lengths of speech or sizes of pictures.
-                .with_memory_pattern(!free)?;
+                // A plan of the memory is made for each shape and kept: worth a tenth where shapes come back. Of lengths of
+                // speech there are 1500, of which 300 took less than a megabyte; sizes of pictures have no end.
+                .with_memory_pattern(!endless)?;
             Ok(match self.place {
                 // A library built for GPUs would choose by itself otherwise.
                 Place::Cpu => builder.with_auto_device(AutoDevicePolicy::PreferCPU)?,
@@ -245,11 +248,13 @@ mod tests {
         assert_eq!(Options::read(&Value::Null), Ok(Options::default()));
         let read = Options::read(&json!({ "tensorrt": true, "engine_cache": "/var/cache" })).unwrap();
         assert_eq!((read.tensorrt, read.engine_cache), (true, "/var/cache".into()));
-        for (table, word) in
-            [(json!({ "tensorrtt": true }), "tensorrtt"), (json!({ "tf32": "yes" }), "boolean")]
-        {
+        for (table, words) in [
+            (json!({ "tensorrtt": true }), "did you mean `options.tensorrt`?"),
+            (json!({ "tf32": "yes" }), "options.tf32: true or false is expected, not \"yes\""),
+            (json!({ "engine_cache": "a\0b" }), "options.engine_cache: a path"),
+        ] {
             let error = Options::read(&table).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
+            assert!(error.contains(words), "{error}");
         }
     }
 

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{Device, Network, Networks, Tensor};
-use lipcast_musetalk::settings::{PrecisionChoice, RuntimeSettings};
+use lipcast_musetalk::settings::RuntimeSettings;
 
 pub use device::Options;
 
@@ -66,14 +66,13 @@ impl Networks for OnnxNetworks {
     fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
         let library = library::open(&settings.library)?;
         let target = Target::choose(&library, settings, log)?;
-        let precision = precision(bundle, settings, &target)?;
-        let buckets = settings.batches_on(target.place != Place::Cpu);
-        let file = |network: Network| {
-            // What prepares may be there in fp32 alone.
-            let precisions =
-                if Network::PREPARING.contains(&network) { &[precision, "fp32"] } else { &[precision][..] };
-            precisions.iter().find_map(|precision| bundle.file(network, Self::FORMAT, precision))
-        };
+        let gpu = target.place != Place::Cpu;
+        let (precision, buckets) =
+            (bundle.precision(settings.precision, gpu, log)?, settings.batches_on(gpu));
+        let file = |network: Network| bundle.chosen(network, precision).map(|(file, _)| file);
+        for network in bundle.passed_over() {
+            log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
+        }
         let mut preparation = BTreeMap::new();
         for network in Network::PREPARING {
             if let Some(file) = file(network) {
@@ -143,30 +142,4 @@ impl Networks for OnnxNetworks {
 
 fn missing(bundle: &Bundle, network: Network) -> NetworkError {
     NetworkError::Missing(format!("{}: no {} to open", bundle.folder().display(), network.name()))
-}
-
-/// What the weights are, by the setting and by what is there.
-fn precision(
-    bundle: &Bundle,
-    settings: &RuntimeSettings,
-    target: &Target,
-) -> Result<&'static str, NetworkError> {
-    let there = |precision: &&str| bundle.speaks(precision);
-    let wanted: &[&'static str] = match (settings.precision, target.place) {
-        // CPUs compute fp16 by way of fp32, and slower than that.
-        (PrecisionChoice::Auto, Place::Cpu) | (PrecisionChoice::Fp32, _) => &["fp32"],
-        (PrecisionChoice::Auto, Place::Cuda(_)) => &["fp16", "fp32"],
-        (PrecisionChoice::Fp16, _) => &["fp16"],
-    };
-    wanted.iter().copied().find(|precision| there(precision)).ok_or_else(|| {
-        let all: Vec<_> = ["fp32", "fp16"].into_iter().filter(|precision| there(precision)).collect();
-        NetworkError::Unsupported(format!(
-            "{} has its networks in {}; precision = \"{}\" on {} needs {}",
-            bundle.folder().display(),
-            all.join(" and "),
-            settings.precision,
-            target.name(),
-            wanted[0]
-        ))
-    })
 }

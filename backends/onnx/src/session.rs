@@ -75,7 +75,7 @@ impl Opened {
     /// When an input has a wrong shape, the runtime fails, or an output is no number or of a wrong shape.
     pub(crate) fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, NetworkError> {
         let network = self.network;
-        network.check(inputs)?;
+        let batch = network.check(inputs)?;
         let ports = network.interface();
         let values: Result<Vec<_>, _> = ports
             .inputs
@@ -88,7 +88,7 @@ impl Opened {
                 self.session.run_with_options(values, &self.options)
             })
             .map_err(|error| failed(network.name(), error))?;
-        ports.outputs.iter().map(|port| take(network, port, &outputs[port.name])).collect()
+        ports.outputs.iter().map(|port| take(network, port, batch, &outputs[port.name])).collect()
     }
 }
 
@@ -114,8 +114,8 @@ fn give(tensor: &Tensor, values: TensorElementType) -> ort::Result<SessionInputV
     })
 }
 
-/// A tensor of the runtime's as ours.
-fn take(network: Network, port: &Port, value: &DynValue) -> Result<Tensor, NetworkError> {
+/// A tensor of the runtime's as ours, of a batch of `batch` items.
+fn take(network: Network, port: &Port, batch: usize, value: &DynValue) -> Result<Tensor, NetworkError> {
     let name = network.name();
     let unreadable = |error| failed(name, error);
     let (shape, data) = if value.dtype().tensor_type() == Some(TensorElementType::Float16) {
@@ -128,8 +128,10 @@ fn take(network: Network, port: &Port, value: &DynValue) -> Result<Tensor, Netwo
         (shape, finite_copy(data))
     };
     let shape: Vec<usize> = shape.iter().map(|&length| usize::try_from(length).unwrap_or(0)).collect();
-    if !port.takes(&shape) {
-        return Err(NetworkError::Corrupt(format!("{name} gave {shape:?} where {port} was expected")));
+    if !port.takes_batch(batch, &shape) {
+        return Err(NetworkError::Corrupt(format!(
+            "{name} gave {shape:?} for a batch of {batch} where {port} was expected"
+        )));
     }
     data.map(|data| Tensor::new(shape, data))
         .ok_or_else(|| NetworkError::BadOutput(format!("{name}: `{}` holds NaN or infinity", port.name)))

@@ -7,10 +7,10 @@ use lipcast_musetalk::bundle::Bundle;
 use lipcast_musetalk::networks::{
     self, FACE_BYTES, FEATURES, LATENT, LATENT_CHANNELS, LATENTS, MELS, Network, TOKENS, all_finite,
 };
-use lipcast_musetalk::settings::{PrecisionChoice, RuntimeSettings};
+use lipcast_musetalk::settings::RuntimeSettings;
 use lipcast_musetalk::{NetworkError, Networks, Tensor};
 use lipcast_torch_native::heap::{self, Kept};
-use lipcast_torch_native::{Package, SideStream, inference, torch_version};
+use lipcast_torch_native::{Package, SideStream, inference, inference_alone, torch_version};
 use tch::{Cuda, Device, Kind};
 
 use crate::compiled;
@@ -60,7 +60,8 @@ impl Networks for TorchNetworks {
     fn open(bundle: &Bundle, settings: &RuntimeSettings, log: &dyn Fn(&str)) -> Result<Self, NetworkError> {
         let options = Options::read(&settings.options)?;
         let device = device::choose(settings.device, &settings.library, log)?;
-        let kind = choose_kind(settings.precision, device, bundle, log)?;
+        let precision = bundle.precision(settings.precision, device.is_cuda(), log)?;
+        let kind = script::kind(precision);
         let buckets = settings.batches_on(device.is_cuda());
         let kept = prepare_process(device, settings.threads, &options);
 
@@ -72,18 +73,17 @@ impl Networks for TorchNetworks {
         let slots: BTreeMap<_, _> = Network::ALL
             .into_iter()
             .filter_map(|network| {
-                let mut source = script::source(bundle, network, kind, device, options.channels_last)?;
+                let (file, precision) = bundle.chosen(network, precision)?;
+                let (kind, channels_last) = (script::kind(precision), options.channels_last);
+                let mut source = Source { network, file, kind, device, channels_last, listed: None };
                 source.listed =
                     (settings.verify && Network::PREPARING.contains(&network)).then(|| bundle.clone());
                 let packages = packages.remove(&network).unwrap_or_default();
                 Some((network, Slot { source, packages, script: None, proven: false }))
             })
             .collect();
-        for network in Network::ALL {
-            // Those that look for faces run in full precision alone.
-            if !slots.contains_key(&network) && bundle.file(network, script::FORMAT, "fp16").is_some() {
-                log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
-            }
+        for network in bundle.passed_over() {
+            log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
         }
         let (recorded, landing) = (BTreeMap::new(), Landing::default());
         let mut networks = Self { device, kind, buckets, slots, recorded, landing, _kept: kept };
@@ -215,8 +215,8 @@ impl TorchNetworks {
         let stream = SideStream::enter(index).map_err(|text| said("a stream of its own", &text))?;
         for &batch in buckets.iter().rev() {
             let beside = recorded.values().next_back();
-            let made = inference(|| {
-                Recorded::record(&stream, *device, batch, *kind, beside, |latents, audio| {
+            let made = inference_alone(|alone| {
+                Recorded::record((alone, &stream), *device, batch, *kind, beside, |latents, audio| {
                     let (latent, image) = speak(slots, latents, audio)?;
                     Generated::new(&latent, &image)
                 })
@@ -239,15 +239,16 @@ impl TorchNetworks {
 impl Slot {
     /// Runs it: the package for this batch size if there is one, else the script, loaded if it was not.
     fn run(&mut self, inputs: Vec<tch::Tensor>) -> Result<Vec<tch::Tensor>, NetworkError> {
-        let batch = inputs.first().and_then(|input| usize::try_from(*input.size().first()?).ok());
+        let batch =
+            inputs.first().and_then(|input| usize::try_from(*input.size().first()?).ok()).unwrap_or(0);
         let network = self.source.network;
-        if let Some(package) = batch.and_then(|batch| self.packages.get_mut(&batch)) {
+        if let Some(package) = self.packages.get_mut(&batch) {
             // It was compiled for values that lie in the order of the shape, and does not look.
             let inputs: Result<Vec<_>, _> = inputs.iter().map(tch::Tensor::f_contiguous).collect();
             let inputs = inputs.map_err(failed(network.name()))?;
             let outputs = package.run(&inputs.iter().collect::<Vec<_>>());
             let outputs = outputs.map_err(|text| said(&format!("{} as compiled", network.name()), &text))?;
-            return script::of_its_shapes(network, outputs);
+            return script::of_its_shapes(network, batch, outputs);
         }
         let script = match &self.script {
             Some(script) => script,
@@ -256,7 +257,12 @@ impl Slot {
         match script.run(inputs) {
             Ok(outputs) => {
                 self.proven = true;
-                script::of_its_shapes(network, outputs)
+                script::of_its_shapes(network, batch, outputs).map_err(|error| match error {
+                    NetworkError::Corrupt(text) => {
+                        NetworkError::Corrupt(format!("{}: {text}", self.source.file.display()))
+                    }
+                    error => error,
+                })
             }
             Err(NetworkError::Runtime(text)) if !self.proven => {
                 Err(NetworkError::Corrupt(format!("{}: {text}", self.source.file.display())))
@@ -281,41 +287,6 @@ impl std::fmt::Display for TorchNetworks {
         let recorded: Vec<_> = self.recorded.keys().collect();
         if recorded.is_empty() { Ok(()) } else { write!(f, ", recorded for {recorded:?}") }
     }
-}
-
-fn choose_kind(
-    wanted: PrecisionChoice,
-    device: Device,
-    bundle: &Bundle,
-    log: &dyn Fn(&str),
-) -> Result<Kind, NetworkError> {
-    let lacks = |kind| {
-        let precision = script::precision(kind);
-        let lacking = [Network::Unet, Network::VaeDecoder]
-            .into_iter()
-            .find(|network| bundle.file(*network, script::FORMAT, precision).is_none())?;
-        let (folder, network) = (bundle.folder().display(), lacking.name());
-        Some(format!("{folder} has no {network} for TorchScript in {precision}"))
-    };
-    let kind = match wanted {
-        PrecisionChoice::Fp32 => Kind::Float,
-        PrecisionChoice::Fp16 => Kind::Half,
-        PrecisionChoice::Auto if !device.is_cuda() => Kind::Float,
-        PrecisionChoice::Auto => match lacks(Kind::Half) {
-            None => Kind::Half,
-            Some(reason) => {
-                log(&format!("precision auto: fp32, since {reason}"));
-                Kind::Float
-            }
-        },
-    };
-    if let Some(reason) = lacks(kind) {
-        return Err(NetworkError::Unsupported(format!("precision = \"{wanted}\": {reason}")));
-    }
-    if kind == Kind::Half && !device.is_cuda() {
-        log("precision fp16 on a CPU is many times slower than fp32");
-    }
-    Ok(kind)
 }
 
 /// Sets what holds for the whole process or thread, before the first operator runs.

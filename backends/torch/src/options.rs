@@ -1,12 +1,11 @@
 //! What can be set of this runtime alone: the table `options` of a backend.
 
 use lipcast_musetalk::NetworkError;
-use serde::Deserialize;
+use lipcast_musetalk::settings::Table;
 use serde_json::Value;
 
 /// Every option at its default.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Packages that were compiled for this GPU are used when the bundle has them.
     pub compiled: bool,
@@ -44,10 +43,19 @@ impl Options {
     /// # Errors
     /// Names the key and what it takes.
     pub fn read(table: &Value) -> Result<Self, NetworkError> {
-        if table.is_null() {
-            return Ok(Self::default());
-        }
-        Self::deserialize(table).map_err(|error| NetworkError::Unsupported(format!("options: {error}")))
+        let default = Self::default();
+        let read = Table::read("options.", table.clone(), |table| {
+            Ok(Self {
+                compiled: table.flag("compiled", default.compiled)?,
+                cuda_graphs: table.flag("cuda_graphs", default.cuda_graphs)?,
+                channels_last: table.flag("channels_last", default.channels_last)?,
+                optimize: table
+                    .take("optimize", "true or false", default.optimize, |value| value.as_bool().map(Some))?,
+                cudnn_benchmark: table.flag("cudnn_benchmark", default.cudnn_benchmark)?,
+                keep_memory: table.flag("keep_memory", default.keep_memory)?,
+            })
+        });
+        read.map_err(|error| NetworkError::Unsupported(error.message))
     }
 }
 
@@ -58,12 +66,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_table_is_the_default_and_an_unknown_key_is_named() {
+    fn an_empty_table_is_the_default_and_what_is_wrong_is_named() {
         assert_eq!(Options::read(&Value::Null), Ok(Options::default()));
         assert_eq!(Options::read(&json!({})), Ok(Options::default()));
         let options = Options::read(&json!({ "channels_last": true })).expect("it is an option");
         assert_eq!(options, Options { channels_last: true, ..Options::default() });
         let error = Options::read(&json!({ "chanels_last": true })).expect_err("no such option").to_string();
-        assert!(error.contains("chanels_last") && error.contains("channels_last"), "{error}");
+        assert!(
+            error.contains("`options.chanels_last`") && error.contains("`options.channels_last`"),
+            "{error}"
+        );
+        let error = Options::read(&json!({ "optimize": 1 })).expect_err("it is no number").to_string();
+        assert!(error.contains("options.optimize: true or false is expected, not 1"), "{error}");
     }
 }

@@ -5,7 +5,7 @@
 
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::networks::Network;
-use lipcast_torch_native::{Graph, GraphError, SideStream};
+use lipcast_torch_native::{Alone, Graph, GraphError, SideStream};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::error::{failed, said};
@@ -32,7 +32,7 @@ impl Recorded {
     /// # Errors
     /// Those of `work`, and what keeps it from being recorded; nothing else should be then.
     pub(crate) fn record(
-        stream: &SideStream,
+        (alone, stream): (&Alone, &SideStream),
         device: Device,
         batch: usize,
         kind: Kind,
@@ -41,13 +41,12 @@ impl Recorded {
     ) -> Result<Self, NetworkError> {
         let inputs = Inputs::new(batch, kind, device).map_err(failed("recording"))?;
         let beside = beside.map(|recorded| &recorded.graph);
-        let graph =
-            Graph::record(stream, beside, || work(&inputs.latents, &inputs.audio)).map_err(|error| {
-                match error {
-                    GraphError::Work(error) => error,
-                    GraphError::Recording(text) => said("recording", &text),
-                }
-            })?;
+        let graph = Graph::record(alone, stream, beside, || work(&inputs.latents, &inputs.audio)).map_err(
+            |error| match error {
+                GraphError::Work(error) => error,
+                GraphError::Recording(text) => said("recording", &text),
+            },
+        )?;
         Ok(Self { inputs, graph })
     }
 

@@ -74,12 +74,13 @@ impl Script {
     }
 }
 
-/// `outputs`, if they have the shapes that `network` gives.
+/// `outputs`, if they have the shapes that `network` gives for a batch of `batch` items.
 ///
 /// # Errors
 /// Tells of the first that has not.
 pub(crate) fn of_its_shapes(
     network: Network,
+    batch: usize,
     outputs: Vec<tch::Tensor>,
 ) -> Result<Vec<tch::Tensor>, NetworkError> {
     let (name, ports) = (network.name(), network.interface().outputs);
@@ -90,8 +91,10 @@ pub(crate) fn of_its_shapes(
     for (port, output) in ports.iter().zip(&outputs) {
         // Lengths are never negative.
         let shape: Vec<usize> = output.size().iter().map(|&length| length as usize).collect();
-        if !port.takes(&shape) {
-            return Err(NetworkError::Corrupt(format!("{name} should give {port}, and gives {shape:?}")));
+        if !port.takes_batch(batch, &shape) {
+            return Err(NetworkError::Corrupt(format!(
+                "{name} should give {port} for a batch of {batch}, and gives {shape:?}"
+            )));
         }
     }
     Ok(outputs)
@@ -125,24 +128,8 @@ pub(crate) fn precision(kind: Kind) -> &'static str {
     if kind == Kind::Half { "fp16" } else { "fp32" }
 }
 
-/// The file of `network` when UNet and decoder run as `kind`. The others may be fp32 beside them, and those that look for
-/// faces always are: they decide, and are small.
-///
-/// An fp32 file cannot be converted: a traced graph remembers the types of its values, not only of its weights.
-pub(crate) fn source(
-    bundle: &Bundle,
-    network: Network,
-    kind: Kind,
-    device: Device,
-    channels_last: bool,
-) -> Option<Source> {
-    let of = |kind| {
-        let file = bundle.file(network, FORMAT, precision(kind))?;
-        Some(Source { network, file, kind, device, channels_last, listed: None })
-    };
-    match network {
-        Network::Unet | Network::VaeDecoder => of(kind),
-        Network::WhisperEncoder | Network::VaeEncoder => of(kind).or_else(|| of(Kind::Float)),
-        Network::FaceParsing | Network::Landmarks | Network::FaceDetector => of(Kind::Float),
-    }
+/// The type of the values of a file whose precision a bundle calls so. An fp32 file cannot be converted: a traced graph
+/// remembers the types of its values, not only of its weights.
+pub(crate) fn kind(precision: &str) -> Kind {
+    if precision == "fp16" { Kind::Half } else { Kind::Float }
 }

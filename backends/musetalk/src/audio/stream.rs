@@ -48,7 +48,7 @@ const GROUP: u64 = 2;
 /// Rows that are kept before those that the window of the latest frame needs, so that frames up to a second
 /// older may still be asked for.
 const KEPT_BACK: i64 = 50;
-/// Windows whose features are kept at most: more than a batch of 64 frames of one session needs.
+/// Windows whose features are kept at most: more than the frames of five batches of one session need.
 const MOST_KEPT: usize = 40;
 /// Audio that waits for its frames at most.
 const MOST_WAITING: u64 = AudioTimeline::LIVE as u64;

@@ -53,16 +53,6 @@ impl WholeFile {
         }
     }
 
-    /// Rows of the encoder that the speech is long: one for each full 20 ms.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// Video frames that the speech is long.
-    pub fn frames(&self) -> u64 {
-        self.windows.frames(self.pcm.len() as u64)
-    }
-
     /// Whether `frame` hears anything of it.
     pub fn hears(&self, frame: u64) -> bool {
         !self.heard(frame).is_empty()

@@ -11,6 +11,7 @@
 //! ```
 
 mod check;
+mod chosen;
 mod error;
 mod manifest;
 mod model;
@@ -114,25 +115,10 @@ impl Bundle {
         self.holds(Model::of(network, self.decoder))
     }
 
-    /// Whether speech can be had in `precision`: encoder, UNet and decoder.
-    pub fn speaks(&self, precision: &str) -> bool {
-        [Network::WhisperEncoder, Network::Unet, Network::VaeDecoder]
-            .iter()
-            .all(|network| self.file(*network, &self.format, precision).is_some())
-    }
-
     /// The file of `network` in `format` (`onnx`, `torchscript`, …) and `precision` (`fp32`, `fp16`), if the
     /// bundle has it. External data lies beside it under the name that it knows.
     pub fn file(&self, network: Network, format: &str, precision: &str) -> Option<PathBuf> {
         self.main_file(Model::of(network, self.decoder), format, precision)
-    }
-
-    /// The file of UNet and decoder in one graph, if the bundle has it and its decoder is the one that was
-    /// chosen.
-    pub fn generator(&self, format: &str, precision: &str) -> Option<PathBuf> {
-        (self.decoder == Decoder::SdVae)
-            .then(|| self.main_file(Model::Generator, format, precision))
-            .flatten()
     }
 
     /// The golden tensors of `name`, a model's or another part's, if the bundle has them. Those that are

@@ -147,6 +147,12 @@ impl Port {
                 Dim::Batch | Dim::Any => found > 0,
             })
     }
+
+    /// Whether `shape` is one of this port's for a batch of `batch` items. A network that was made for another number,
+    /// once and for all, gives as many as that.
+    pub fn takes_batch(&self, batch: usize, shape: &[usize]) -> bool {
+        self.takes(shape) && shape[0] == batch
+    }
 }
 
 impl std::fmt::Display for Port {

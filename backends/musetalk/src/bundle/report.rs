@@ -146,25 +146,28 @@ fn intact(manifest: &Manifest, folder: &Path, name: &str, found: &[BundleError])
 }
 
 fn variants(manifest: &Manifest, folder: &Path, found: &[BundleError]) -> Vec<Variant> {
+    let whole = |model: Model, format: &str, precision: &str| {
+        manifest
+            .files_of(model, format, precision)
+            .is_some_and(|files| files.iter().all(|name| intact(manifest, folder, name, found)))
+    };
     let mut variants = Vec::new();
     for format in RUNNABLE {
         for precision in ["fp32", "fp16"] {
-            let has = |model: Model| {
-                manifest
-                    .files_of(model, format, precision)
-                    .is_some_and(|files| files.iter().all(|name| intact(manifest, folder, name, found)))
-            };
-            let models: Vec<Model> = Model::ALL.into_iter().filter(|model| has(*model)).collect();
+            let models: Vec<Model> =
+                Model::ALL.into_iter().filter(|model| whole(*model, format, precision)).collect();
             if models.is_empty() {
                 continue;
             }
             let holds = |network| models.contains(&Model::Network(network));
+            // As `Bundle::chosen` takes them: fp32 does beside an fp16 UNet and decoder.
+            let holds_in_full = |network| holds(network) || whole(Model::Network(network), format, "fp32");
             let decodes = holds(Network::VaeDecoder) || models.contains(&Model::TaesdDecoder);
             variants.push(Variant {
                 format,
                 precision,
-                speaks: holds(Network::WhisperEncoder) && holds(Network::Unet) && decodes,
-                prepares: holds(Network::VaeEncoder),
+                speaks: holds_in_full(Network::WhisperEncoder) && holds(Network::Unet) && decodes,
+                prepares: holds_in_full(Network::VaeEncoder),
                 models: models.into_iter().map(Model::name).collect(),
             });
         }

@@ -3,14 +3,13 @@
 //! In: a frame, RGB, and the square around its face. Out: u8 `[512, 512]`, one of 19 labels a pixel.
 
 use super::planes::{planes, table};
+use crate::bundle::ports::{LABELS, PARSED};
 use crate::image::{Filter, Picture, View, crop, resample};
 
-/// Columns and rows that the network sees, and labels.
-pub const SIDE: usize = 512;
+/// Columns and rows that the network sees, and of its labels.
+pub const SIDE: usize = PARSED;
 /// Values of one input: `[3, 512, 512]`.
 pub const INPUT: usize = 3 * SIDE * SIDE;
-/// Labels that the network knows.
-pub const LABELS: usize = 19;
 /// Values of one output: `[19, 512, 512]`.
 pub const LOGITS: usize = LABELS * SIDE * SIDE;
 

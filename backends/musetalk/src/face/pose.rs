@@ -11,16 +11,17 @@
 //! A SimCC vector has a value for every half pixel of the input's width or height; the point is where it is largest.
 
 use super::planes::{planes, table};
+use crate::bundle::ports::{BODY_POINTS, POSE_COLUMNS, POSE_ROWS};
 use crate::image::{View, warp_affine};
 
 /// Columns that the network sees.
-pub const WIDTH: usize = 288;
+pub const WIDTH: usize = POSE_COLUMNS;
 /// Rows that the network sees.
-pub const HEIGHT: usize = 384;
+pub const HEIGHT: usize = POSE_ROWS;
 /// Values of one input: `[3, 384, 288]`.
 pub const INPUT: usize = 3 * WIDTH * HEIGHT;
 /// Points that the network finds: body 17, feet 6, face 68, hands 42.
-pub const POINTS: usize = 133;
+pub const POINTS: usize = BODY_POINTS;
 /// Values for each point along x.
 pub const BINS_X: usize = BINS * WIDTH;
 /// Values for each point along y.
@@ -31,7 +32,7 @@ pub const FACE_POINTS: usize = 68;
 /// Values for each pixel.
 const BINS: usize = 2;
 /// The first point of the face.
-const FACE: usize = 23;
+const FIRST_FACE_POINT: usize = 23;
 /// The network sees this much of the frame's sides, as it was trained on boxes with a margin.
 const MARGIN: f32 = 1.25;
 /// Mean and deviation of ImageNet's colours, in 255ths.
@@ -113,7 +114,7 @@ pub fn decode(x: &[f32], y: &[f32], size: [usize; 2], refine: bool) -> [Point; P
 
 /// The face among the points, in iBUG's order.
 pub fn face(points: &[Point; POINTS]) -> [Point; FACE_POINTS] {
-    std::array::from_fn(|point| points[FACE + point])
+    std::array::from_fn(|point| points[FIRST_FACE_POINT + point])
 }
 
 /// The pixel that the reference takes a point for: without its fraction.
@@ -124,7 +125,7 @@ pub fn truncate(points: &[Point; FACE_POINTS]) -> [[i32; 2]; FACE_POINTS] {
 /// The point that a point is in the mirror, by COCO-WholeBody's order.
 fn mirrored(point: usize) -> usize {
     // Of two runs of points that face each other the first and the last swap, and so on inwards.
-    let across = |sum: usize| FACE + sum - (point - FACE);
+    let across = |sum: usize| FIRST_FACE_POINT + sum - (point - FIRST_FACE_POINT);
     match point {
         0 => 0,
         // Body, left and right in turns.

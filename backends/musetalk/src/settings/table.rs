@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 const SHOWN: usize = 40;
 
 /// What is left of a table, and what has been asked for.
-pub(super) struct Table {
+pub struct Table {
     /// Before each key: empty, or like `compat.`.
     prefix: &'static str,
     entries: Map<String, Value>,
@@ -20,8 +20,24 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Reads the whole of `value` by `read`; null is an empty table. `prefix` stands before each key in what is said of
+    /// it, like `compat.`.
+    ///
+    /// # Errors
+    /// `INVALID_ARG` that names the key and what it takes; also for a key that `read` did not ask for.
+    pub fn read<T>(
+        prefix: &'static str,
+        value: Value,
+        read: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut table = Self::new(prefix, value)?;
+        let settings = read(&mut table)?;
+        table.finish()?;
+        Ok(settings)
+    }
+
     /// Begins to read `value`; null is an empty table.
-    pub(super) fn new(prefix: &'static str, value: Value) -> Result<Self, Error> {
+    fn new(prefix: &'static str, value: Value) -> Result<Self, Error> {
         let entries = match value {
             Value::Object(entries) => entries,
             Value::Null => Map::new(),
@@ -38,7 +54,10 @@ impl Table {
     }
 
     /// The value of `key` as `read` understands it; `expected` says what that is.
-    pub(super) fn take<T>(
+    ///
+    /// # Errors
+    /// `INVALID_ARG` with the key and `expected`, when `read` does not understand it.
+    pub fn take<T>(
         &mut self,
         key: &'static str,
         expected: impl Display,
@@ -54,17 +73,18 @@ impl Table {
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// As [`Table::take`].
+    pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, Error> {
         self.take(key, "true or false", default, Value::as_bool)
     }
 
     /// A whole number within `range`.
-    pub(super) fn whole<T>(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<T>,
-        default: T,
-    ) -> Result<T, Error>
+    ///
+    /// # Errors
+    /// As [`Table::take`].
+    pub fn whole<T>(&mut self, key: &'static str, range: RangeInclusive<T>, default: T) -> Result<T, Error>
     where
         T: TryFrom<i64> + PartialOrd + Display,
     {
@@ -73,12 +93,10 @@ impl Table {
     }
 
     /// One of `words`.
-    pub(super) fn word<T: Copy>(
-        &mut self,
-        key: &'static str,
-        words: &[(&str, T)],
-        default: T,
-    ) -> Result<T, Error> {
+    ///
+    /// # Errors
+    /// As [`Table::take`].
+    pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)], default: T) -> Result<T, Error> {
         let mut expected = String::from("one of ");
         for (i, (word, _)) in words.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
@@ -91,20 +109,23 @@ impl Table {
     }
 
     /// The path of a file or folder, not looked at; it may be empty.
-    pub(super) fn path(&mut self, key: &'static str, default: PathBuf) -> Result<PathBuf, Error> {
+    ///
+    /// # Errors
+    /// As [`Table::take`].
+    pub fn path(&mut self, key: &'static str, default: PathBuf) -> Result<PathBuf, Error> {
         self.take(key, "a path", default, |value| {
             value.as_str().filter(|path| !path.contains('\0')).map(PathBuf::from)
         })
     }
 
     /// A table within this one.
-    pub(super) fn table(&mut self, key: &'static str) -> Value {
+    pub fn table(&mut self, key: &'static str) -> Value {
         self.known.push(key);
         self.entries.remove(key).unwrap_or_default()
     }
 
     /// Ends: everything must have been asked for.
-    pub(super) fn finish(self) -> Result<(), Error> {
+    fn finish(self) -> Result<(), Error> {
         let Some(key) = self.entries.keys().next() else { return Ok(()) };
         let prefix = self.prefix;
         let likeness = |known: &&str| strsim::jaro_winkler(key, known);

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::made_up::MadeUp;
 use lipcast_musetalk::bundle::{Bundle, BundleError, Manifest, examine};
 use lipcast_musetalk::networks::Network;
-use lipcast_musetalk::settings::Decoder;
+use lipcast_musetalk::settings::{Decoder, PrecisionChoice};
 use lipcast_plugins_api::author::{Code, Error};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -50,8 +50,42 @@ fn files_are_found_by_network_format_and_precision() {
     assert_eq!(file(Network::Unet, "torchscript", "fp32").as_deref(), Some("unet.pt"));
     assert_eq!(file(Network::Unet, "torchscript", "fp16"), None);
     assert_eq!(file(Network::Unet, "aoti", "fp32"), None);
-    assert!(bundle.speaks("fp32") && !bundle.speaks("fp16"), "only the UNet is there in fp16");
     assert!(Network::ALL.into_iter().all(|network| bundle.has(network)));
+}
+
+#[test]
+fn one_rule_says_which_file_and_which_precision_is_run() {
+    let made = MadeUp::new();
+    let bundle = Bundle::open(made.folder(), "onnx").unwrap();
+    let told = RefCell::new(Vec::new());
+    let precision = |bundle: &Bundle, choice, gpu| {
+        bundle.precision(choice, gpu, &|line| told.borrow_mut().push(line.to_owned()))
+    };
+    // Only the UNet is there in fp16.
+    assert_eq!(precision(&bundle, PrecisionChoice::Auto, false), Ok("fp32"));
+    assert!(told.borrow().is_empty());
+    assert_eq!(precision(&bundle, PrecisionChoice::Auto, true), Ok("fp32"));
+    let line = told.borrow_mut().pop().expect("a GPU would take fp16");
+    assert!(line.contains("fp32, since") && line.contains("no vae_decoder as onnx in fp16"), "{line}");
+    let error = precision(&bundle, PrecisionChoice::Fp16, true).unwrap_err().to_string();
+    assert!(error.starts_with("precision = \"fp16\"") && error.contains("no vae_decoder"), "{error}");
+
+    let mut made = MadeUp::new();
+    for (model, file) in [("vae_decoder", "vae_decoder.onnx"), ("face_parsing", "face_parsing.onnx")] {
+        made.manifest["models"][model]["formats"]["onnx_fp16"] = json!([file]);
+    }
+    made.manifest["models"]["face_parsing"]["formats"].as_object_mut().unwrap().remove("onnx");
+    made.write();
+    let bundle = Bundle::open(made.folder(), "onnx").unwrap();
+    assert_eq!(precision(&bundle, PrecisionChoice::Auto, true), Ok("fp16"));
+    let chosen = |network, precision| bundle.chosen(network, precision).map(|(_, precision)| precision);
+    assert_eq!(chosen(Network::Unet, "fp16"), Some("fp16"));
+    // Beside them these may be there in full precision alone.
+    assert_eq!(chosen(Network::WhisperEncoder, "fp16"), Some("fp32"));
+    assert_eq!(chosen(Network::VaeEncoder, "fp16"), Some("fp32"));
+    // What decides runs in full precision or not at all.
+    assert_eq!(chosen(Network::FaceParsing, "fp16"), None);
+    assert_eq!(bundle.passed_over().collect::<Vec<_>>(), [Network::FaceParsing]);
 }
 
 #[test]
@@ -71,11 +105,8 @@ fn a_bundle_of_half_precision_has_its_plain_formats_in_it() {
 fn the_decoder_is_chosen_and_its_absence_named() {
     let mut made = MadeUp::new();
     let bundle = Bundle::open(made.folder(), "onnx").unwrap();
-    let generator = made.path("generator.onnx");
-    assert_eq!(bundle.generator("onnx", "fp32"), Some(generator));
     let bundle = bundle.with_decoder(Decoder::Taesd).unwrap();
     assert_eq!(bundle.file(Network::VaeDecoder, "onnx", "fp32"), Some(made.path("taesd_decoder.onnx")));
-    assert_eq!(bundle.generator("onnx", "fp32"), None, "its decoder is the other one");
 
     made.drop_model("vae_decoder");
     made.write();

@@ -45,8 +45,8 @@ fn auto_says_why_it_takes_the_cpu() {
 #[test]
 fn settings_that_make_no_sense_are_named() {
     for (settings, words) in [
-        (RuntimeSettings { precision: PrecisionChoice::Fp16, ..settings() }, "has its networks in fp32"),
-        (RuntimeSettings { options: serde_json::json!({ "trt": 1 }), ..settings() }, "`trt`"),
+        (RuntimeSettings { precision: PrecisionChoice::Fp16, ..settings() }, "has no unet as onnx in fp16"),
+        (RuntimeSettings { options: serde_json::json!({ "trt": 1 }), ..settings() }, "`options.trt`"),
     ] {
         let NetworkError::Unsupported(message) = error(&settings) else { panic!("another kind of error") };
         assert!(message.contains(words), "{message}");

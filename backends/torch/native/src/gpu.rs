@@ -1,6 +1,7 @@
 //! What a GPU is, by the driver's own interface, and how much of its memory libtorch uses.
 
 use std::ffi::{CStr, c_char, c_int};
+use std::mem::ManuallyDrop;
 
 use libloading::os::unix::{Library, Symbol};
 
@@ -41,8 +42,10 @@ type DeviceGetAttribute = unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_in
 /// When there is no driver, or no such GPU.
 pub fn describe(index: usize) -> Result<Gpu, String> {
     let index = c_int::try_from(index).map_err(|_| "no such GPU".to_owned())?;
-    // SAFETY: the driver's library may be opened by any thread; libtorch opens the same one, and it stays open.
+    // SAFETY: the driver's library may be opened by any thread; libtorch opens the same one.
     let driver = unsafe { Library::new(DRIVER) }.map_err(|error| words(&error))?;
+    // It stays open: it has threads of its own once it was used.
+    let driver = ManuallyDrop::new(driver);
     // SAFETY: the types are those of the functions in cuda.h, unchanged since CUDA 2. The symbols do not outlive the
     // library.
     let (init, get, name, attribute) = unsafe {

@@ -1,8 +1,9 @@
 //! Work of a GPU that was recorded once, and is given to it again as one launch (a CUDA graph).
 
+use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 
-use crate::raw;
+use crate::{Alone, raw};
 
 /// Why work was not recorded.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Graph<T> {
 }
 
 impl<T> Graph<T> {
-    /// Does `work` twice on the stream, and then records what it gives to the GPU. It must take the same steps each time,
+    /// Does `work` twice on the stream, while nobody else computes, and then records what it gives to the GPU. It must take the same steps each time,
     /// read from the same memory, and never wait for the GPU, which the second time is an error of libtorch's.
     ///
     /// It works in the memory of `beside`, if there is one, which must be of the same stream: replaying either leaves
@@ -32,6 +33,7 @@ impl<T> Graph<T> {
     /// # Errors
     /// Those of `work`, and what keeps it from being recorded.
     pub fn record<E>(
+        alone: &Alone,
         _stream: &SideStream,
         beside: Option<&Self>,
         mut work: impl FnMut() -> Result<T, E>,
@@ -39,7 +41,7 @@ impl<T> Graph<T> {
         // Whatever is only done once, such as choosing kernels and loading them, is done by now.
         work().map_err(GraphError::Work)?;
         // A recording that has to wait is broken off, and cannot be undone.
-        let refusal = Refusal::begin().map_err(GraphError::Recording)?;
+        let refusal = Refusal::begin(alone).map_err(GraphError::Recording)?;
         work().map_err(GraphError::Work)?;
         drop(refusal);
         let recording = Unended::begin(beside.map(|graph| &graph.raw)).map_err(GraphError::Recording)?;
@@ -85,17 +87,18 @@ impl Drop for SideStream {
     }
 }
 
-/// While it lives, waiting for the GPU is an error.
-struct Refusal;
+/// While it lives, waiting for the GPU is an error in the whole process.
+struct Refusal<'a>(PhantomData<&'a Alone>);
 
-impl Refusal {
-    fn begin() -> Result<Self, String> {
-        // SAFETY: it sets a number. What comes back is a text of that function.
-        unsafe { raw::outcome(raw::lipcast_waits_refused(true)) }.map(|()| Self)
+impl<'a> Refusal<'a> {
+    fn begin(_alone: &'a Alone) -> Result<Self, String> {
+        // SAFETY: it sets a number that libtorch reads whenever it waits for a GPU, which nobody else does meanwhile. What
+        // comes back is a text of that function.
+        unsafe { raw::outcome(raw::lipcast_waits_refused(true)) }.map(|()| Self(PhantomData))
     }
 }
 
-impl Drop for Refusal {
+impl Drop for Refusal<'_> {
     fn drop(&mut self) {
         // SAFETY: as in `begin`, where the same call went well.
         let _ = unsafe { raw::outcome(raw::lipcast_waits_refused(false)) };
@@ -157,12 +160,14 @@ impl Drop for Recording {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inference_alone;
 
     #[test]
     fn without_a_gpu_there_is_no_stream_and_the_reason_is_told() {
         // The half for GPUs is not open in the tests, wherever they run.
         let reason = SideStream::enter(0).expect_err("there is one");
         assert!(reason.to_lowercase().contains("cuda"), "{reason}");
-        assert!(Refusal::begin().err().is_some_and(|reason| reason.contains("libtorch_cuda.so is not open")));
+        let refused = inference_alone(|alone| Refusal::begin(alone).err());
+        assert!(refused.is_some_and(|reason| reason.contains("libtorch_cuda.so is not open")));
     }
 }

@@ -18,7 +18,7 @@ mod package;
 mod raw;
 
 pub use graph::{Graph, GraphError, SideStream};
-pub use inference::inference;
+pub use inference::{Alone, inference, inference_alone};
 pub use package::Package;
 
 /// The version of libtorch that this was compiled for, like `2.11.0`. Whatever is opened at run time must be the same:

@@ -19,10 +19,14 @@ pub fn mapped(name: &str) -> io::Result<Option<PathBuf>> {
 /// and path, the path being the rest of the line.
 fn find(maps: &str, name: &str) -> Option<PathBuf> {
     maps.lines()
-        .filter_map(|line| line.find('/').map(|at| Path::new(&line[at..])))
+        .filter_map(|line| line.find('/').map(|at| &line[at..]))
+        .map(|path| Path::new(path.strip_suffix(GONE).unwrap_or(path)))
         .find(|path| path.file_name().is_some_and(|file| file == name))
         .map(Path::to_owned)
 }
+
+/// What stands behind the path of a file that was removed or replaced since.
+const GONE: &str = " (deleted)";
 
 /// Opens a library for good, its symbols visible to whatever is opened later.
 ///
@@ -57,6 +61,10 @@ mod tests {
                     7f0000003000-7f0000004000 rw-p 00000000 00:00 0\n";
         assert_eq!(find(maps, "libtorch_cpu.so"), Some(PathBuf::from("/opt/my torch/lib/libtorch_cpu.so")));
         assert_eq!(find(maps, "libc10.so"), None);
+        // A newer one lies in that folder by now; its other half lies there too.
+        let replaced =
+            "7f0000000000-7f0000001000 r--p 00000000 fe:00 42   /opt/lib/libtorch_cpu.so (deleted)\n";
+        assert_eq!(find(replaced, "libtorch_cpu.so"), Some(PathBuf::from("/opt/lib/libtorch_cpu.so")));
     }
 
     #[test]

@@ -27,7 +27,7 @@ lipcast_tensor *handle(at::Tensor *pointer) { return reinterpret_cast<lipcast_te
 
 char *text(const char *words) {
     char *copy = strdup(words);
-    // Out of memory while saying so: the caller must still learn that it failed, and frees what it gets.
+    // Without memory to say so the process ends: a call that failed must not look like one that went well.
     if (copy == nullptr) std::terminate();
     return copy;
 }
@@ -116,7 +116,8 @@ extern "C" {
 
 void lipcast_text_free(char *text) { free(text); }
 
-lipcast_inference *lipcast_inference_begin(void) { return new lipcast_inference(); }
+// Without memory for it the process ends, as it does wherever Rust finds none.
+lipcast_inference *lipcast_inference_begin(void) noexcept { return new lipcast_inference(); }
 void lipcast_inference_end(lipcast_inference *inference) { delete inference; }
 
 char *lipcast_package_open(const char *path, int8_t device, lipcast_package **package) {

@@ -22,7 +22,7 @@ void lipcast_text_free(char *text);
 
 // From here on this thread computes for results alone: nothing is kept for gradients. Until the same thread ends it; what
 // was begun last is ended first.
-lipcast_inference *lipcast_inference_begin(void);
+lipcast_inference *lipcast_inference_begin(void) noexcept;
 void lipcast_inference_end(lipcast_inference *inference);
 
 // Opens a package that AOTInductor compiled, for the GPU `device`, or the CPU when it is -1. `path` is UTF-8 with a

@@ -58,9 +58,9 @@ fn settings_that_make_no_sense_are_named() {
     for (settings, words) in [
         (
             RuntimeSettings { precision: PrecisionChoice::Fp16, ..settings() },
-            "has no unet for TorchScript in fp16",
+            "has no unet as torchscript in fp16",
         ),
-        (RuntimeSettings { options: serde_json::json!({ "compile": 1 }), ..settings() }, "`compile`"),
+        (RuntimeSettings { options: serde_json::json!({ "compile": 1 }), ..settings() }, "`options.compile`"),
     ] {
         let NetworkError::Unsupported(message) = error(&settings) else { panic!("another kind of error") };
         assert!(message.contains(words), "{message}");

@@ -82,3 +82,22 @@ fn weights_that_are_no_numbers_are_refused_by_their_file() {
     let NetworkError::Corrupt(message) = error else { panic!("{error:?}") };
     assert!(message.starts_with(&format!("{}: unet gave NaN", path.display())), "{message}");
 }
+
+#[test]
+fn a_network_that_was_traced_for_one_item_is_refused_when_it_is_given_more() {
+    let copy = Copy::of("nano");
+    let other = copy.path("other.pt");
+    let latent = tch::Tensor::zeros([1, 4, 32, 32], (tch::Kind::Float, tch::Device::Cpu));
+    let mut one_picture = |inputs: &[tch::Tensor]| {
+        let level = inputs[0].mean(tch::Kind::Float);
+        vec![tch::Tensor::zeros([1, 3, 256, 256], (tch::Kind::Float, tch::Device::Cpu)) + level]
+    };
+    let module = tch::CModule::create_by_tracing("Decoder", "forward", &[latent], &mut one_picture).unwrap();
+    module.save(&other).unwrap();
+    copy.put("vae_decoder.pt", &fs::read(other).unwrap());
+    let error = open(copy.folder.path(), &settings()).expect_err("it was opened");
+    let NetworkError::Corrupt(message) = error else { panic!("{error:?}") };
+    let path = copy.path("vae_decoder.pt");
+    assert!(message.starts_with(&path.display().to_string()), "{message}");
+    assert!(message.contains("for a batch of 3, and gives [1, 3, 256, 256]"), "{message}");
+}
