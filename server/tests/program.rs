@@ -403,7 +403,7 @@ fn the_doctor_names_what_a_backend_lacks() {
 
     let (code, text) = doctor(&format!("{bundle}precision = \"fp16\"\n"));
     assert!(
-        code == Some(1) && text.contains("precision = \"fp16\" and the bundle has its onnx networks in fp32"),
+        code == Some(1) && text.contains("fp16 is to be run, and the bundle has its onnx networks in fp32"),
         "{text}"
     );
     let (code, text) = doctor_of("host = \"/nowhere/backend-host\"\n", "", &bundle);

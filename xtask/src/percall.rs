@@ -3,7 +3,7 @@
 //! Each side is a process that runs what it is told (`backends/musetalk/src/percall.rs`, `tools/bench_percall.py`).
 //! They take turns, so that whatever else the machine does hits both; processor time is what counts, of calls that follow
 //! one another as they do while somebody speaks: the first of a turn, which finds its caches full of the other side's
-//! values, is left out. They are started anew several times, since which memory a process happens to get makes a tenth in
+//! values, is left out. They are started anew several times, since which memory a process happens to get makes a seventh in
 //! the larger calls.
 
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -25,12 +25,12 @@ const TOLERANCE: f64 = 1e-4;
 const AIM: f64 = 1.05;
 
 const USAGE: &str = "`cargo xtask bench-percall` takes --bundle DIR [--runtime onnx] [--calls unet,generate] \
-                     [--batches 1,4] [--starts 5] [--rounds 10]";
+                     [--batches 1,4] [--starts 12] [--rounds 5]";
 
 /// Measures and prints a table.
 pub(crate) fn percall(arguments: &[String]) -> Result<()> {
     let (mut bundle, mut runtime, mut batches) = (None, "onnx".to_owned(), BATCHES.to_owned());
-    let (mut starts, mut rounds, mut only) = (5, 10, CALLS.join(","));
+    let (mut starts, mut rounds, mut only) = (12, 5, CALLS.join(","));
     for pair in arguments.chunks(2) {
         match pair {
             [key, value] if key == "--bundle" => bundle = Some(PathBuf::from(value)),

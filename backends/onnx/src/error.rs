@@ -26,7 +26,7 @@ pub(crate) fn failed<R>(what: &str, error: ort::Error<R>) -> NetworkError {
     let first = message.lines().next().unwrap_or("no reason given");
     // "Load model from PATH failed:why"; the path is told already.
     let unread = first.strip_prefix("Load model from ").and_then(|rest| Some(rest.split_once(" failed:")?.1));
-    let mut line = format!("{what}: {}", unread.unwrap_or(first).trim());
+    let mut line = format!("{what}: {}", unread.unwrap_or(first).trim().trim_end_matches('.'));
     if first.contains("is not enabled in this build") {
         line.push_str(
             "; `library` has to name the folder of onnxruntime-gpu's libraries, as docs/musetalk.md says",

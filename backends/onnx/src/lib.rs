@@ -70,7 +70,7 @@ impl Networks for OnnxNetworks {
         let (precision, buckets) =
             (bundle.precision(settings.precision, gpu, log)?, settings.batches_on(gpu));
         let file = |network: Network| bundle.chosen(network, precision).map(|(file, _)| file);
-        for network in bundle.passed_over() {
+        for network in bundle.passed_over(precision) {
             log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
         }
         let mut preparation = BTreeMap::new();
@@ -95,6 +95,8 @@ impl Networks for OnnxNetworks {
             precision: precision.to_owned(),
             buckets,
         };
+        let Device { name, runtime, precision, buckets } = &device;
+        log(&format!("{runtime} on {name}, {precision}, batches {buckets:?}"));
         let listed = settings.verify.then(|| bundle.clone());
         Ok(Self { whisper, generator, preparation, listed, target, device })
     }

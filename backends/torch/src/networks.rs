@@ -82,7 +82,7 @@ impl Networks for TorchNetworks {
                 Some((network, Slot { source, packages, script: None, proven: false }))
             })
             .collect();
-        for network in bundle.passed_over() {
+        for network in bundle.passed_over(precision) {
             log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
         }
         let (recorded, landing) = (BTreeMap::new(), Landing::default());

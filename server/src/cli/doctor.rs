@@ -5,13 +5,13 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use lipcast_musetalk::bundle::{self, Report};
+use lipcast_musetalk::bundle::{self, Report, Variant};
 use lipcast_musetalk::settings::Settings;
 use lipcast_plugins_api::loader::check_library;
 use serde::Serialize;
 
 use super::{CliError, failed, load};
-use crate::config::{BackendConfig, EngineConfig};
+use crate::config::{BackendConfig, EngineConfig, Isolation};
 use crate::plugins::{self, Program};
 
 #[derive(Debug, clap::Args)]
@@ -122,7 +122,9 @@ fn backend(
     let setting = |key: &str| backend.config.get(key).and_then(|value| value.as_str());
     match setting("bundle").filter(|folder| !folder.is_empty()) {
         Some(folder) => {
-            let report = examine(&backend.folder.join(folder));
+            // A library in the server's own process finds it from where the server is started.
+            let start = if backend.isolation == Isolation::Process { &backend.folder } else { Path::new("") };
+            let report = examine(&start.join(folder));
             let decoder = lacks_decoder(&report, setting("decoder").unwrap_or("sd-vae"));
             let precision = match setting("precision").unwrap_or("auto") {
                 // As both backends choose.
@@ -163,20 +165,23 @@ const MUSETALK: [(&str, &str); 2] =
 
 /// What to do where a bundle can speak, but not as this runtime reads it and in the precision that is set.
 fn lacks_precision(report: &Report, format: &str, precision: &str) -> Option<String> {
-    let speaking = || report.variants.iter().filter(|variant| variant.speaks);
-    let there: Vec<_> = speaking().filter(|variant| variant.format == format).collect();
-    if speaking().count() == 0 || there.iter().any(|variant| ["auto", variant.precision].contains(&precision))
-    {
+    // What is damaged is told anyway, and may be all that is missing.
+    if !report.problems.is_empty() {
         return None;
     }
-    if there.is_empty() {
-        return Some(format!("the bundle has no {format} networks: export it with `--formats {format}`"));
+    let there: Vec<_> = report.variants.iter().filter(|variant| variant.format == format).collect();
+    let usable = |variant: &&Variant| variant.speaks && variant.prepares;
+    let usable: Vec<_> = there.iter().copied().filter(usable).map(|variant| variant.precision).collect();
+    if usable.iter().any(|found| ["auto", found].contains(&precision)) {
+        return None;
     }
-    let others: Vec<_> = there.iter().map(|variant| variant.precision).collect();
-    Some(format!(
-        "precision = \"{precision}\" and the bundle has its {format} networks in {}",
-        others.join(", ")
-    ))
+    Some(if there.is_empty() {
+        format!("the bundle has no {format} networks: export it with `--formats {format}`")
+    } else if usable.is_empty() {
+        format!("the bundle has in no precision all {format} networks that speak and prepare")
+    } else {
+        format!("{precision} is to be run, and the bundle has its {format} networks in {}", usable.join(", "))
+    })
 }
 
 /// What to do where a bundle can speak, but not with the decoder that is set.

@@ -220,8 +220,9 @@ impl Studio for EngineStudio {
         drop(performance);
         let watch = async move {
             let reason = Performance::until_over(stream, ended, grace).await;
-            if let Some(performance) = of.upgrade() {
-                studio.inner.sessions.remove(&session, &performance);
+            if let Some(performance) = of.upgrade()
+                && studio.inner.sessions.remove(&session, &performance)
+            {
                 performance.end(reason);
                 tracing::info!(reason, "session ended");
             }

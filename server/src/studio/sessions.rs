@@ -121,12 +121,13 @@ impl<P> Sessions<P> {
         }
     }
 
-    /// Frees `name`, unless another performance has it by now.
-    pub(super) fn remove(&self, name: &str, performance: &Arc<P>) {
+    /// Frees `name`; `false` when the performance has it no more. Whoever frees it ends the performance, so that it ends
+    /// once and for one reason.
+    pub(super) fn remove(&self, name: &str, performance: &Arc<P>) -> bool {
         let mut slots = self.lock();
-        if slots.by_name.get(name).and_then(Slot::running).is_some_and(|now| Arc::ptr_eq(&now, performance)) {
-            slots.by_name.remove(name);
-        }
+        let running = slots.by_name.get(name).and_then(Slot::running);
+        let is_its = running.is_some_and(|now| Arc::ptr_eq(&now, performance));
+        is_its && slots.by_name.remove(name).is_some()
     }
 
     /// Frees all names for good, and gives what ran; what was being opened will not run.
@@ -218,8 +219,11 @@ mod tests {
         let running = Arc::new(());
         assert!(next.fill(&running));
         assert!(Arc::ptr_eq(&sessions.running("anna").unwrap(), &running));
-        sessions.remove("anna", &Arc::new(()));
+        assert!(!sessions.remove("anna", &Arc::new(())));
         assert_eq!(sessions.all().len(), 1, "only its own performance takes it away");
+        // Of those who would end it, one does.
+        assert!(sessions.remove("anna", &running));
+        assert!(!sessions.remove("anna", &running) && sessions.end("anna").is_none());
     }
 
     #[test]

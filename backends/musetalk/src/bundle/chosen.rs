@@ -8,25 +8,22 @@ use super::Bundle;
 use crate::networks::{Network, NetworkError};
 use crate::settings::PrecisionChoice;
 
-/// Those that look for faces and parse them: they decide, are small, and run in full precision alone.
-const DECIDING: [Network; 3] = [Network::FaceParsing, Network::Landmarks, Network::FaceDetector];
+/// What speech needs.
+const SPEAKING: [Network; 3] = [Network::WhisperEncoder, Network::Unet, Network::VaeDecoder];
 
 impl Bundle {
     /// What UNet and decoder run in, `fp32` or `fp16`, on a GPU or on a CPU. `log` hears what nobody asked for.
     ///
     /// # Errors
-    /// [`NetworkError::Unsupported`] when the bundle does not have both of them in what is asked for.
+    /// [`NetworkError::Unsupported`] when the bundle does not have them in what is asked for, or no Whisper for it.
     pub fn precision(
         &self,
         choice: PrecisionChoice,
         gpu: bool,
         log: &dyn Fn(&str),
     ) -> Result<&'static str, NetworkError> {
-        let lacks = |precision| {
-            let speaking = [Network::Unet, Network::VaeDecoder];
-            let lacking = speaking
-                .into_iter()
-                .find(|network| self.file(*network, &self.format, precision).is_none())?;
+        let lacks = |precision: &str| {
+            let lacking = SPEAKING.into_iter().find(|network| self.chosen(*network, precision).is_none())?;
             let (folder, format) = (self.folder.display(), &self.format);
             Some(format!("{folder} has no {} as {format} in {precision}", lacking.name()))
         };
@@ -42,7 +39,9 @@ impl Bundle {
             PrecisionChoice::Auto | PrecisionChoice::Fp32 => "fp32",
         };
         if let Some(reason) = lacks(precision) {
-            return Err(NetworkError::Unsupported(format!("precision = \"{choice}\": {reason}")));
+            let other = ["fp32", "fp16"].into_iter().find(|other| lacks(other).is_none());
+            let other = other.map_or(String::new(), |other| format!("; precision = \"{other}\" would do"));
+            return Err(NetworkError::Unsupported(format!("precision = \"{choice}\": {reason}{other}")));
         }
         if precision == "fp16" && !gpu {
             log("precision = \"fp16\": a CPU is many times slower at it than at fp32");
@@ -51,7 +50,8 @@ impl Bundle {
     }
 
     /// The file of `network` and its precision, where UNet and decoder run in `precision`; `None` when the bundle has
-    /// none that would do. Whisper and the VAE encoder may be there in fp32 beside them.
+    /// none that would do. Whisper and the VAE encoder may be there in fp32 beside them; those that parse faces and look
+    /// for them decide, are small, and run in full precision alone.
     pub fn chosen(&self, network: Network, precision: &str) -> Option<(PathBuf, &'static str)> {
         let half: &[&'static str] = match network {
             Network::Unet | Network::VaeDecoder => &["fp16"],
@@ -62,9 +62,10 @@ impl Bundle {
         precisions.iter().find_map(|found| Some((self.file(network, &self.format, found)?, *found)))
     }
 
-    /// The networks that are there in fp16 alone and would have to be there in fp32, so that they are not used.
-    pub fn passed_over(&self) -> impl Iterator<Item = Network> {
-        let there = |network: &Network, precision| self.file(*network, &self.format, precision).is_some();
-        DECIDING.into_iter().filter(move |network| there(network, "fp16") && !there(network, "fp32"))
+    /// The networks that are there in fp16 alone and would have to be there in fp32, so that they are not used where
+    /// UNet and decoder run in `precision`.
+    pub fn passed_over(&self, precision: &str) -> impl Iterator<Item = Network> {
+        let is_unused = |network: &Network| self.has(*network) && self.chosen(*network, precision).is_none();
+        Network::ALL.into_iter().filter(is_unused)
     }
 }

@@ -69,6 +69,7 @@ fn one_rule_says_which_file_and_which_precision_is_run() {
     assert!(line.contains("fp32, since") && line.contains("no vae_decoder as onnx in fp16"), "{line}");
     let error = precision(&bundle, PrecisionChoice::Fp16, true).unwrap_err().to_string();
     assert!(error.starts_with("precision = \"fp16\"") && error.contains("no vae_decoder"), "{error}");
+    assert!(error.ends_with("precision = \"fp32\" would do"), "{error}");
 
     let mut made = MadeUp::new();
     for (model, file) in [("vae_decoder", "vae_decoder.onnx"), ("face_parsing", "face_parsing.onnx")] {
@@ -85,7 +86,17 @@ fn one_rule_says_which_file_and_which_precision_is_run() {
     assert_eq!(chosen(Network::VaeEncoder, "fp16"), Some("fp32"));
     // What decides runs in full precision or not at all.
     assert_eq!(chosen(Network::FaceParsing, "fp16"), None);
-    assert_eq!(bundle.passed_over().collect::<Vec<_>>(), [Network::FaceParsing]);
+    assert_eq!(bundle.passed_over("fp16").collect::<Vec<_>>(), [Network::FaceParsing]);
+    assert_eq!(bundle.passed_over("fp32").collect::<Vec<_>>(), [Network::FaceParsing]);
+
+    // Whisper in fp16 alone serves no fp32 UNet.
+    let whisper = made.manifest["models"]["whisper_encoder"]["formats"].as_object_mut().unwrap();
+    let file = whisper.remove("onnx").unwrap();
+    whisper.insert("onnx_fp16".to_owned(), file);
+    made.write();
+    let bundle = Bundle::open(made.folder(), "onnx").unwrap();
+    let error = precision(&bundle, PrecisionChoice::Auto, false).unwrap_err().to_string();
+    assert!(error.contains("no whisper_encoder as onnx in fp32; precision = \"fp16\" would do"), "{error}");
 }
 
 #[test]

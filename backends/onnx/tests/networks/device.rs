@@ -38,8 +38,9 @@ fn auto_says_why_it_takes_the_cpu() {
     assert_eq!(device.buckets, [1]);
     assert!(device.runtime.starts_with("ONNX Runtime 1."), "{}", device.runtime);
     let lines = lines.into_inner();
-    let [line] = &lines[..] else { panic!("{lines:?}") };
-    assert!(line.contains("run on the CPU") && line.contains("CUDA"), "{line}");
+    let [why, what] = &lines[..] else { panic!("{lines:?}") };
+    assert!(why.contains("run on the CPU") && why.contains("CUDA"), "{why}");
+    assert!(what.starts_with("ONNX Runtime 1.") && what.ends_with(" on cpu, fp32, batches [1]"), "{what}");
 }
 
 #[test]
