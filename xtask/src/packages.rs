@@ -58,7 +58,7 @@ const TEST: &[Need] = &[
 ];
 
 const DOWNLOAD: &[Need] = &[Need {
-    found: Found::Program("python3"),
+    found: Found::PythonModule("ensurepip"),
     package: "python3-venv",
     reason: "downloads the libraries that run neural networks",
 }];
@@ -121,19 +121,16 @@ fn apt(prefix: &[&str]) -> Command {
     command
 }
 
+fn succeeds(program: &str, arguments: [&str; 2]) -> bool {
+    let status = Command::new(program).args(arguments).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
 fn is_there(found: &Found) -> bool {
     match found {
         Found::File(path) => Path::new(path).exists(),
-        Found::Library(name) => Command::new("pkg-config")
-            .args(["--exists", name])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success()),
-        Found::PythonModule(name) => Command::new("python3")
-            .args(["-c", &format!("import {name}")])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success()),
+        Found::Library(name) => succeeds("pkg-config", ["--exists", name]),
+        Found::PythonModule(name) => succeeds("python3", ["-c", &format!("import {name}")]),
         Found::Program(name) => {
             let path = std::env::var_os("PATH").unwrap_or_default();
             std::env::split_paths(&path).any(|folder| folder.join(name).is_file())

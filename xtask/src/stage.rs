@@ -17,13 +17,10 @@ const PLUGINS: &[&str] =
 
 /// `cargo xtask build`.
 pub(crate) fn build(arguments: &[String]) -> Result<()> {
-    match arguments {
-        [] => {}
-        flags if flags.iter().all(|flag| ["--onnx", "--torch"].contains(&flag.as_str())) => {
-            flags.iter().try_for_each(|flag| runtimes::named(&flag[2..])?.install())?;
-        }
-        _ => bail!("`cargo xtask build` takes --onnx, --torch and nothing else"),
+    if !arguments.iter().all(|flag| ["--onnx", "--torch"].contains(&flag.as_str())) {
+        bail!("`cargo xtask build` takes --onnx, --torch and nothing else");
     }
+    arguments.iter().try_for_each(|flag| runtimes::named(&flag[2..])?.install())?;
     step("install what building and running need", packages::install_to_run)?;
     step("build the server and its plugins", || run(&mut cargo_everything(&["build", "--release"])))?;
     step("stage the plugins beside the server", stage)

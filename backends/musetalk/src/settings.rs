@@ -12,6 +12,8 @@ use lipcast_plugins_api::author::Error;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::networks::NetworkError;
+
 pub use choice::{DeviceChoice, NoChoice, PrecisionChoice};
 pub use table::Table;
 use table::whole;
@@ -174,6 +176,17 @@ impl Settings {
             })
         })
     }
+}
+
+/// Reads the options of a runtime alone, [`RuntimeSettings::options`], by `read`; null is an empty table.
+///
+/// # Errors
+/// [`NetworkError::Unsupported`] that names the key and what it takes; also for a key that `read` did not ask for.
+pub fn options<T>(
+    table: &Value,
+    read: impl FnOnce(&mut Table) -> Result<T, Error>,
+) -> Result<T, NetworkError> {
+    Table::read("options.", table.clone(), read).map_err(|error| NetworkError::Unsupported(error.message))
 }
 
 impl RuntimeSettings {

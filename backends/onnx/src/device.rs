@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use lipcast_musetalk::NetworkError;
 use lipcast_musetalk::bundle::ports::{Dim, Port};
-use lipcast_musetalk::settings::{DeviceChoice, RuntimeSettings, Table};
+use lipcast_musetalk::settings::{self, DeviceChoice, RuntimeSettings};
 use ort::environment::Environment;
 use ort::ep::{CUDA, ExecutionProviderDispatch, TensorRT, cuda};
 use ort::session::Session;
@@ -44,7 +44,7 @@ impl Options {
     /// Names the key and what it takes.
     pub fn read(table: &Value) -> Result<Self, NetworkError> {
         let default = Self::default();
-        let read = Table::read("options.", table.clone(), |table| {
+        settings::options(table, |table| {
             Ok(Self {
                 tensorrt: table.flag("tensorrt", default.tensorrt)?,
                 engine_cache: table.path("engine_cache", default.engine_cache)?,
@@ -54,8 +54,7 @@ impl Options {
                 cuda_libraries: table.path("cuda_libraries", default.cuda_libraries)?,
                 cudnn_libraries: table.path("cudnn_libraries", default.cudnn_libraries)?,
             })
-        });
-        read.map_err(|error| NetworkError::Unsupported(error.message))
+        })
     }
 }
 

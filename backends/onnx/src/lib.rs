@@ -70,9 +70,6 @@ impl Networks for OnnxNetworks {
         let (precision, buckets) =
             (bundle.precision(settings.precision, gpu, log)?, settings.batches_on(gpu));
         let file = |network: Network| bundle.chosen(network, precision).map(|(file, _)| file);
-        for network in bundle.passed_over(precision) {
-            log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
-        }
         let mut preparation = BTreeMap::new();
         for network in Network::PREPARING {
             if let Some(file) = file(network) {

@@ -137,7 +137,7 @@ fn tried(
         let inputs: Result<Vec<_>, _> = input_shapes(network, batch).iter().map(input).collect();
         let inputs = inputs.map_err(|error| error.to_string())?;
         let outputs = package.run(&inputs.iter().collect::<Vec<_>>())?;
-        let outputs = script::of_its_shapes(network, batch, outputs).map_err(|error| error.to_string())?;
+        let outputs = script::of_its_shapes(network, batch, outputs)?;
         let finite = outputs.iter().map(|output| to_host(output).map(|output| all_finite(&output.data)));
         match finite.collect::<Result<Vec<_>, _>>() {
             Ok(finite) if finite.iter().all(|finite| *finite) => Ok(()),

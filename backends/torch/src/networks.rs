@@ -75,16 +75,13 @@ impl Networks for TorchNetworks {
             .filter_map(|network| {
                 let (file, precision) = bundle.chosen(network, precision)?;
                 let (kind, channels_last) = (script::kind(precision), options.channels_last);
-                let mut source = Source { network, file, kind, device, channels_last, listed: None };
-                source.listed =
+                let listed =
                     (settings.verify && Network::PREPARING.contains(&network)).then(|| bundle.clone());
+                let source = Source { network, file, kind, device, channels_last, listed };
                 let packages = packages.remove(&network).unwrap_or_default();
                 Some((network, Slot { source, packages, script: None, proven: false }))
             })
             .collect();
-        for network in bundle.passed_over(precision) {
-            log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
-        }
         let (recorded, landing) = (BTreeMap::new(), Landing::default());
         let mut networks = Self { device, kind, buckets, slots, recorded, landing, _kept: kept };
         networks.first_runs()?;
@@ -248,25 +245,19 @@ impl Slot {
             let inputs = inputs.map_err(failed(network.name()))?;
             let outputs = package.run(&inputs.iter().collect::<Vec<_>>());
             let outputs = outputs.map_err(|text| said(&format!("{} as compiled", network.name()), &text))?;
-            return script::of_its_shapes(network, batch, outputs);
+            return script::of_its_shapes(network, batch, outputs).map_err(NetworkError::Corrupt);
         }
         let script = match &self.script {
             Some(script) => script,
             None => self.script.insert(Script::load(&self.source)?),
         };
+        let corrupt = |text| NetworkError::Corrupt(format!("{}: {text}", self.source.file.display()));
         match script.run(inputs) {
             Ok(outputs) => {
                 self.proven = true;
-                script::of_its_shapes(network, batch, outputs).map_err(|error| match error {
-                    NetworkError::Corrupt(text) => {
-                        NetworkError::Corrupt(format!("{}: {text}", self.source.file.display()))
-                    }
-                    error => error,
-                })
+                script::of_its_shapes(network, batch, outputs).map_err(corrupt)
             }
-            Err(NetworkError::Runtime(text)) if !self.proven => {
-                Err(NetworkError::Corrupt(format!("{}: {text}", self.source.file.display())))
-            }
+            Err(NetworkError::Runtime(text)) if !self.proven => Err(corrupt(text)),
             Err(error) => Err(error),
         }
     }

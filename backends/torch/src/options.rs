@@ -1,7 +1,7 @@
 //! What can be set of this runtime alone: the table `options` of a backend.
 
 use lipcast_musetalk::NetworkError;
-use lipcast_musetalk::settings::Table;
+use lipcast_musetalk::settings;
 use serde_json::Value;
 
 /// Every option at its default.
@@ -44,7 +44,7 @@ impl Options {
     /// Names the key and what it takes.
     pub fn read(table: &Value) -> Result<Self, NetworkError> {
         let default = Self::default();
-        let read = Table::read("options.", table.clone(), |table| {
+        settings::options(table, |table| {
             Ok(Self {
                 compiled: table.flag("compiled", default.compiled)?,
                 cuda_graphs: table.flag("cuda_graphs", default.cuda_graphs)?,
@@ -54,8 +54,7 @@ impl Options {
                 cudnn_benchmark: table.flag("cudnn_benchmark", default.cudnn_benchmark)?,
                 keep_memory: table.flag("keep_memory", default.keep_memory)?,
             })
-        });
-        read.map_err(|error| NetworkError::Unsupported(error.message))
+        })
     }
 }
 

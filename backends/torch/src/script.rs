@@ -82,19 +82,17 @@ pub(crate) fn of_its_shapes(
     network: Network,
     batch: usize,
     outputs: Vec<tch::Tensor>,
-) -> Result<Vec<tch::Tensor>, NetworkError> {
+) -> Result<Vec<tch::Tensor>, String> {
     let (name, ports) = (network.name(), network.interface().outputs);
     if outputs.len() != ports.len() {
         let (gives, expected) = (outputs.len(), ports.len());
-        return Err(NetworkError::Corrupt(format!("{name} gives {gives} outputs, {expected} are expected")));
+        return Err(format!("{name} gives {gives} outputs, {expected} are expected"));
     }
     for (port, output) in ports.iter().zip(&outputs) {
         // Lengths are never negative.
         let shape: Vec<usize> = output.size().iter().map(|&length| length as usize).collect();
         if !port.takes_batch(batch, &shape) {
-            return Err(NetworkError::Corrupt(format!(
-                "{name} should give {port} for a batch of {batch}, and gives {shape:?}"
-            )));
+            return Err(format!("{name} should give {port} for a batch of {batch}, and gives {shape:?}"));
         }
     }
     Ok(outputs)

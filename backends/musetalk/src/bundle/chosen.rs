@@ -46,12 +46,15 @@ impl Bundle {
         if precision == "fp16" && !gpu {
             log("precision = \"fp16\": a CPU is many times slower at it than at fp32");
         }
+        for network in self.passed_over(precision) {
+            log(&format!("{} is there in fp16 alone and is not used: it takes fp32", network.name()));
+        }
         Ok(precision)
     }
 
     /// The file of `network` and its precision, where UNet and decoder run in `precision`; `None` when the bundle has
-    /// none that would do. Whisper and the VAE encoder may be there in fp32 beside them; those that parse faces and look
-    /// for them decide, are small, and run in full precision alone.
+    /// none that would do. Whisper and the VAE encoder may be there in fp32 beside them; those that parse faces and
+    /// look for them decide, are small, and run in full precision alone.
     pub fn chosen(&self, network: Network, precision: &str) -> Option<(PathBuf, &'static str)> {
         let half: &[&'static str] = match network {
             Network::Unet | Network::VaeDecoder => &["fp16"],

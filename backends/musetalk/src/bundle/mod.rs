@@ -150,8 +150,8 @@ impl Bundle {
         verify::files(&self.manifest, &self.folder, self.names(), progress)
     }
 
-    /// Compares the files of `network` with their sizes and SHA-256: before one is opened long after the others were compared, since
-    /// what it makes of an avatar is kept under the hash that is listed.
+    /// Compares the files of `network` with their sizes and SHA-256: before one is opened long after the others were
+    /// compared, since what it makes of an avatar is kept under the hash that is listed.
     ///
     /// # Errors
     /// Names the first file that differs.

@@ -25,7 +25,7 @@ impl Table {
     ///
     /// # Errors
     /// `INVALID_ARG` that names the key and what it takes; also for a key that `read` did not ask for.
-    pub fn read<T>(
+    pub(super) fn read<T>(
         prefix: &'static str,
         value: Value,
         read: impl FnOnce(&mut Self) -> Result<T, Error>,

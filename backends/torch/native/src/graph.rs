@@ -1,6 +1,5 @@
 //! Work of a GPU that was recorded once, and is given to it again as one launch (a CUDA graph).
 
-use std::marker::PhantomData;
 use std::ptr::{NonNull, null_mut};
 
 use crate::{Alone, raw};
@@ -24,8 +23,9 @@ pub struct Graph<T> {
 }
 
 impl<T> Graph<T> {
-    /// Does `work` twice on the stream, while nobody else computes, and then records what it gives to the GPU. It must take the same steps each time,
-    /// read from the same memory, and never wait for the GPU, which the second time is an error of libtorch's.
+    /// Does `work` twice on the stream, while nobody else computes, and then records what it gives to the GPU. It must
+    /// take the same steps each time, read from the same memory, and never wait for the GPU, which the second time is an
+    /// error of libtorch's.
     ///
     /// It works in the memory of `beside`, if there is one, which must be of the same stream: replaying either leaves
     /// nothing of the other's results.
@@ -88,13 +88,15 @@ impl Drop for SideStream {
 }
 
 /// While it lives, waiting for the GPU is an error in the whole process.
-struct Refusal<'a>(PhantomData<&'a Alone>);
+struct Refusal<'a> {
+    _alone: &'a Alone,
+}
 
 impl<'a> Refusal<'a> {
-    fn begin(_alone: &'a Alone) -> Result<Self, String> {
+    fn begin(alone: &'a Alone) -> Result<Self, String> {
         // SAFETY: it sets a number that libtorch reads whenever it waits for a GPU, which nobody else does meanwhile. What
         // comes back is a text of that function.
-        unsafe { raw::outcome(raw::lipcast_waits_refused(true)) }.map(|()| Self(PhantomData))
+        unsafe { raw::outcome(raw::lipcast_waits_refused(true)) }.map(|()| Self { _alone: alone })
     }
 }
 

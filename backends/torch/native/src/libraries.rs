@@ -15,6 +15,9 @@ pub fn mapped(name: &str) -> io::Result<Option<PathBuf>> {
     Ok(find(&fs::read_to_string("/proc/self/maps")?, name))
 }
 
+/// What stands behind the path of a file that was removed or replaced since.
+const GONE: &str = " (deleted)";
+
 /// The path of the first mapping of a file called `name`. A line of `maps` is address, rights, offset, device, inode
 /// and path, the path being the rest of the line.
 fn find(maps: &str, name: &str) -> Option<PathBuf> {
@@ -24,9 +27,6 @@ fn find(maps: &str, name: &str) -> Option<PathBuf> {
         .find(|path| path.file_name().is_some_and(|file| file == name))
         .map(Path::to_owned)
 }
-
-/// What stands behind the path of a file that was removed or replaced since.
-const GONE: &str = " (deleted)";
 
 /// Opens a library for good, its symbols visible to whatever is opened later.
 ///
